@@ -1,0 +1,1 @@
+"""p2pfl: learning without a server."""

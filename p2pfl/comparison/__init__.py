@@ -1,0 +1,1 @@
+"""Side by side: baselines, the same experiment under several algorithms, tables."""

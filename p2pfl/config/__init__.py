@@ -1,0 +1,1 @@
+"""One experiment file: typed, validated once, refused with a sentence that names the key."""

@@ -1,0 +1,248 @@
+"""One experiment as typed, frozen data: what a file may say, with every default and its reason.
+
+Code below `experiment` sees only these classes, never a dict. `kind` picks among variants.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+# ---------------------------------------------------------------- who talks to whom
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyConfig:
+    """A graph, by the name of its family and that family's own numbers, or from a file."""
+
+    kind: Literal[
+        "ring",
+        "path",
+        "star",
+        "complete",
+        "torus",
+        "hypercube",
+        "circulant",
+        "exponential",
+        "random_regular",
+        "small_world",
+        "edges",
+        "file",
+    ]
+    nodes: int | None = None
+    rows: int | None = None
+    """Torus: rows; `columns` defaults to the same."""
+    columns: int | None = None
+    offsets: tuple[int, ...] = ()
+    """Circulant: node i is joined to i + each offset."""
+    degree: int | None = None
+    """Random regular and small world: neighbours per node."""
+    rewire: float = 0.1
+    """Small world: probability that an edge is rewired (Watts and Strogatz, 1998)."""
+    edges: tuple[tuple[str, str], ...] = ()
+    directed: bool = False
+    """Exponential and edges: one-way links."""
+    path: str = ""
+    """File: a .toml topology, an edge list, GraphML, GML or node-link JSON."""
+    seed: int = 0
+    weights: Literal["metropolis", "uniform"] = "metropolis"
+
+
+# ---------------------------------------------------------------- what is learned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Where samples come from; `kind` may also be the user's own function, `module:function`."""
+
+    kind: str
+    """digits, mnist, fashion-mnist, heart-disease, npz, quadratic or `module:function`."""
+    folder: str = ""
+    """Where the files lie; empty: the folders that the data set itself looks in."""
+    samples: int | None = None
+    """Use only the first so many training samples (after shuffling with the seed)."""
+    dimension: int = 10
+    """Quadratic: d."""
+    condition: float = 4.0
+    """Quadratic: the largest over the smallest curvature."""
+    spread: float = 1.0
+    """Quadratic: standard deviation of the nodes' optima."""
+    noise: float = 0.0
+    """Quadratic: standard deviation of the gradient noise per coordinate."""
+    sites: tuple[float, ...] = ()
+    """Quadratic: mean of each node's optimum, repeated over the nodes; empty: zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionConfig:
+    """How the samples are dealt to nodes; names and parameters as flwr-datasets has them."""
+
+    kind: Literal["iid", "dirichlet", "shard", "linear", "natural_id", "halves"] = "iid"
+    alpha: float = 0.5
+    """Dirichlet: concentration; small is uneven."""
+    min_partition_size: int = 1
+    """Dirichlet: deal again until every node holds as many."""
+    shards_per_node: int = 2
+    """Shard: label-sorted shards per node (McMahan et al., 2017: 2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """The model; `kind` may also be the user's own function, `module:function`."""
+
+    kind: str
+    """softmax, mlp, cnn (McMahan et al., 2017), quadratic or `module:function`."""
+    hidden: tuple[int, ...] = (32,)
+    """MLP: widths of the hidden layers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Local training between two mixes: H steps, or whole epochs."""
+
+    learning_rate: float
+    batch_size: int = 16
+    local_steps: int | None = None
+    """H, gradient steps per update; exactly one of this and `local_epochs`."""
+    local_epochs: int | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+# ---------------------------------------------------------------- how models combine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmConfig:
+    """The rule by which models combine."""
+
+    kind: Literal["pull_mix", "dpsgd", "fedavg", "local", "centralized"] = "pull_mix"
+    when: Literal["start", "end", "both"] = "both"
+    """PullMix: mix before training, after it, or both."""
+    participation: float = 1.0
+    """FedAvg: the fraction of clients in each round, C."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StalenessConfig:
+    """How old a neighbour's model may be when it is mixed.
+
+    The default leaves out, hard, a neighbour whose model's age exceeds
+    max(bound x its own publish period, liveness_floor_s).
+    """
+
+    policy: Literal["none", "wait", "drop"] = "drop"
+    bound: float = 3.0
+    metric: Literal["missed", "age", "reads", "lag"] = "missed"
+    liveness_floor_s: float = 5.0
+    suspect_grace_s: float = 2.0
+    """A peer whose connection broke is given as long to come back before it counts as dead."""
+
+
+# ---------------------------------------------------------------- the world
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeConfig:
+    """How long a gradient step takes: the virtual law, and the pace of real runs."""
+
+    step_s: float | None = None
+    """Seconds per gradient step. Simulator: 0.01 if unset. Real runs: sleep the rest."""
+    distribution: Literal["constant", "lognormal"] = "constant"
+    sigma: float = 0.0
+    """Lognormal: of the logarithm, drawn per update, with mean 1."""
+    node_sigma: float = 0.0
+    """Lognormal spread of the nodes' persistent speeds, with mean 1."""
+    slowdown: Mapping[str, float] = field(default_factory=dict)
+    """Node id -> factor on its step time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """The virtual network: a broker star. Real runs have a real one."""
+
+    latency_s: float = 0.001
+    latency: Literal["constant", "exponential"] = "constant"
+    loss: float = 0.0
+    """Probability that one delivery of one message is lost."""
+    codec: Literal["float32", "float16", "bfloat16"] = "float32"
+    """How numbers travel, in real runs too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashConfig:
+    """One node dies at `at_s` and, if told, starts again at `restart_s`."""
+
+    node: str
+    at_s: float
+    restart_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultsConfig:
+    """What goes wrong in the simulator, and when."""
+
+    crash: tuple[CrashConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopConfig:
+    """When the run ends: by (virtual) seconds, by gradient steps per node, whichever is first."""
+
+    time_s: float | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """What the served models are measured on, how often, and when they are good enough."""
+
+    every_s: float = 1.0
+    target: float | None = None
+    """Accuracy whose first reaching is reported (time to target)."""
+    samples: int | None = None
+    """Evaluate on the first so many test samples; None: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """The broker of real runs. Without `url`, `p2pfl run` starts the embedded one."""
+
+    url: str = ""
+    """mqtt://[user@]host[:port] or mqtts://...; the password comes from the environment."""
+    engine: Literal["nats", "amqtt", "mosquitto"] = "nats"
+    ca_file: str = ""
+    chunk_bytes: int = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonConfig:
+    """What `p2pfl compare` puts beside this experiment's own algorithm."""
+
+    algorithms: tuple[Literal["pull_mix", "dpsgd", "fedavg", "local", "centralized"], ...] = (
+        "fedavg",
+        "dpsgd",
+        "local",
+        "centralized",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentConfig:
+    """One experiment file, whole."""
+
+    name: str
+    topology: TopologyConfig
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    stop: StopConfig
+    seed: int = 0
+    partition: PartitionConfig = PartitionConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    staleness: StalenessConfig = StalenessConfig()
+    compute: ComputeConfig = ComputeConfig()
+    network: NetworkConfig = NetworkConfig()
+    faults: FaultsConfig = FaultsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    broker: BrokerConfig = BrokerConfig()
+    comparison: ComparisonConfig = ComparisonConfig()

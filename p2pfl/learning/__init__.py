@@ -1,0 +1,1 @@
+"""Models from data: tasks, data sets, partitions, models, trainers. The home of torch."""

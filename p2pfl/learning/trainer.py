@@ -1,0 +1,79 @@
+"""Training as the drivers see it: a pure function from jobs to outcomes, many at a time.
+
+The simulator hands over all trainings that are under way at once, a real node one. The plain loop
+and the batched trainer stand behind this one interface.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2pfl.types import NodeId, Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainJob:
+    """One node's local training: H steps from `start`, with its optimizer's state so far."""
+
+    node: NodeId
+    start: Vector
+    first_step: int
+    """Counter of the first minibatch; batches depend on (seed, node, step) alone."""
+    steps: int
+    momentum: Vector | None
+    """The optimizer's state `[d]`; None: fresh."""
+    correction: Vector | None = None
+    """Added to every gradient, `[d]`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainOutcome:
+    """Where training ended. Arrays are new, read-only, and share nothing with the job's."""
+
+    vector: Vector
+    momentum: Vector | None
+    loss: float
+    """Mean training loss over the steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How good a model is on the evaluation data.
+
+    `accuracy` is None where the task has none (quadratics); `loss` is the mean loss, for
+    quadratics the distance to the optimum of the mean objective.
+    """
+
+    loss: float
+    accuracy: float | None = None
+    per_class: tuple[float, ...] = ()
+
+
+class Trainer(Protocol):
+    """A task made ready: models, data per node and an optimizer, behind flat vectors `[d]`."""
+
+    @property
+    def dimension(self) -> int:
+        """d, the length of every vector."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """Hash (16 hex digits) of the parameters' names, shapes and dtypes."""
+        ...
+
+    def initial(self) -> Vector:
+        """x0, the same at every node: a function of the experiment's seed alone."""
+        ...
+
+    def samples(self, node: NodeId) -> int:
+        """How many training samples this node holds."""
+        ...
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
+        """Do all jobs; a pure function of them (and of the seed, by counter)."""
+        ...
+
+    def evaluate(self, vectors: Sequence[Vector], nodes: Sequence[NodeId]) -> list[Score]:
+        """Score each vector on the evaluation data of its node (shared for built-in sets)."""
+        ...

@@ -1,0 +1,57 @@
+"""What can happen to a node. Time is not in the events: the driver hands it to `handle`."""
+
+from dataclasses import dataclass
+
+from p2pfl.messages.header import Incarnation
+from p2pfl.messages.model import Message
+from p2pfl.types import NodeId, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The node begins to live. `rejoining`: an earlier incarnation was part of this run."""
+
+    incarnation: Incarnation
+    rejoining: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """The training with this token is done; `vector` is where it ended, `loss` its mean loss."""
+
+    token: int
+    vector: Vector
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message has come in. `retained`: the broker kept it; it says nothing of life now."""
+
+    message: Message
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The broker tells that this incarnation's connection broke: suspect, not yet dead."""
+
+    peer: NodeId
+    incarnation: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time that a `Wake` effect asked for has come."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over, by its time limit or by the word of the process that started it."""
+
+    reason: str
+
+
+Event = Started | Trained | Received | PeerLost | Woken | Ended

@@ -1,0 +1,23 @@
+"""What an algorithm may see: its neighbours as the staleness policy lets it see them."""
+
+from typing import NamedTuple
+
+from p2pfl.messages.header import Header
+from p2pfl.types import NodeId, Vector
+
+
+class Neighbour(NamedTuple):
+    """One neighbour at one moment.
+
+    `trust` is s_ij in [0, 1]: 0 if there is no model yet, or if it is too old to be used. The
+    vector is then None, so that a stale model cannot be used by mistake.
+    """
+
+    peer: NodeId
+    weight: float
+    """w_ij of the mixing matrix."""
+    trust: float
+    live: bool
+    finished: bool
+    header: Header | None
+    vector: Vector | None

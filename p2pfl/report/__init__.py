@@ -1,0 +1,1 @@
+"""Pages with pictures, of one run or of many."""

@@ -1,0 +1,1 @@
+"""Driver 2, virtual time: one heap, one seed, the same node."""

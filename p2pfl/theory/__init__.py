@@ -1,0 +1,1 @@
+"""What should happen: closed forms and mean-field laws that tests compare with."""

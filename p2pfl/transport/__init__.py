@@ -1,0 +1,1 @@
+"""Frames between nodes: memory, MQTT, and the embedded broker."""

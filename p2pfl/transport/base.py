@@ -1,0 +1,119 @@
+"""What a node needs of a network: hand things over at once, and be told what came in.
+
+Both transports (memory, MQTT) hold the same contract, and one test body runs over both.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from p2pfl.messages import (
+    Ended,
+    Incarnation,
+    ModelMessage,
+    PeerLost,
+    Presence,
+    Received,
+    VersionRequest,
+)
+from p2pfl.types import NodeId
+
+Row = Mapping[str, str | int | float | None]
+"""One line of a node's metrics: flat, so that it fits msgpack, JSON and a table."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes and messages at this endpoint: frames and part headers, without MQTT and TCP.
+
+    A publish counts once out, each receipt once in. `fan_out_bytes` is what the broker made of the
+    publishes (bytes times receivers), which is also the cost had they been sent one by one.
+    `control_*` are presence, heads without a model, and requests; they are part of the totals.
+    """
+
+    out_bytes: int = 0
+    in_bytes: int = 0
+    out_messages: int = 0
+    in_messages: int = 0
+    fan_out_bytes: int = 0
+    control_out_bytes: int = 0
+    control_in_bytes: int = 0
+    superseded: int = 0
+    """Versions that were never sent because a newer one was ready (newest wins)."""
+    refused: Counter[tuple[NodeId, str]] = field(default_factory=Counter)
+    """Dropped frames, by claimed peer and reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """What a transport must know to join a run as one of its nodes."""
+
+    neighbours: Sequence[NodeId]
+    schema: str
+    """Models with another schema are refused."""
+    dimension: int
+    digest: str
+    """Peers that run another experiment are refused."""
+
+
+TransportEvent = Received | PeerLost | Ended
+
+
+class Transport(Protocol):
+    """One node's place in one run. An async context manager: entering connects."""
+
+    @property
+    def run(self) -> str:
+        """The run's name with its random id, as it stands in topics and headers."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went through so far."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises TransportError, or RefusedError where trying again is useless."""
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Disconnect cleanly; what was handed over and not yet sent is dropped."""
+        ...
+
+    async def join(self, membership: Membership) -> tuple[Incarnation, bool]:
+        """Take this node's place: its new incarnation, and whether an earlier one was in this run.
+
+        Raises:
+            RefusedError: a living node has this id, or the run belongs to another experiment.
+        """
+        ...
+
+    def publish(self, message: ModelMessage | Presence) -> None:
+        """Hand over to every neighbour, at once: retained, newest wins, survives a reconnect."""
+        ...
+
+    def send(self, peer: NodeId, message: ModelMessage | VersionRequest) -> None:
+        """Hand over to one neighbour, at once."""
+        ...
+
+    def report(self, row: Row) -> None:
+        """Hand a line of metrics to whoever watches the run; may be lost."""
+        ...
+
+    async def receive(self) -> TransportEvent:
+        """The next thing that came in. A peer's bad frame is counted and never shown here.
+
+        Raises:
+            TransportError: the connection is beyond repair.
+            RefusedError: this node was thrown out (its id was taken).
+        """
+        ...
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was handed over is acknowledged; False if time ran out first."""
+        ...
+
+    async def leave(self, *, clear: bool) -> None:
+        """Say `left`; `clear` removes this node's retained topics (at the run's normal end)."""
+        ...

@@ -1,0 +1,25 @@
+"""The words that every layer shares."""
+
+from typing import Any, Final, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+NodeId = NewType("NodeId", str)
+"""A node's name: `[A-Za-z0-9_-]{1,64}`, so that it can stand in a topic."""
+
+Vector = NDArray[np.float32]
+"""A flat model `[d]`, float32. Shared between messages and views, hence never written to."""
+
+Matrix = NDArray[np.float64]
+"""A dense square matrix `[n, n]`, float64."""
+
+Array = NDArray[Any]
+
+PROTOCOL_VERSION: Final = 1
+
+
+def frozen(vector: Vector) -> Vector:
+    """The same vector, marked read-only: it can now be shared without copies."""
+    vector.flags.writeable = False
+    return vector
