@@ -108,6 +108,10 @@ class Algorithm(Protocol[S]):
         """Called when local training ended at `trained` `[d]`."""
         ...
 
+    def repeat(self, state: S, local: Local, neighbours: Sequence[Neighbour]) -> Sequence[Outgoing]:
+        """What to hand out again when the node has waited long and heard nothing new."""
+        ...
+
     def served(self, state: S, neighbours: Sequence[Neighbour]) -> Vector:
         """The model that is evaluated, saved and handed to users; reads, changes nothing."""
         ...
@@ -115,3 +119,40 @@ class Algorithm(Protocol[S]):
     def public(self, state: S) -> Vector:
         """The node's own `x`: what the consensus distance is measured on."""
         ...
+
+
+class VectorAlgorithm:
+    """Defaults for an algorithm whose whole state is its model x `[d]`: override what differs."""
+
+    __slots__ = ()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Asynchronous, on an undirected graph."""
+        return Capabilities()
+
+    def initial(self, x0: Vector) -> Vector:
+        """Every node starts from x0."""
+        return x0
+
+    def adopt(self, state: Vector, x: Vector) -> Vector:
+        """Go on from the neighbours' mean model."""
+        return x
+
+    def opening(self, state: Vector) -> Sequence[Outgoing]:
+        """Version 0, so that the neighbours have a model of this node."""
+        return (Outgoing(state),)
+
+    def repeat(
+        self, state: Vector, local: Local, neighbours: Sequence[Neighbour]
+    ) -> Sequence[Outgoing]:
+        """Nothing is handed out twice."""
+        return ()
+
+    def served(self, state: Vector, neighbours: Sequence[Neighbour]) -> Vector:
+        """x."""
+        return state
+
+    def public(self, state: Vector) -> Vector:
+        """x."""
+        return state

@@ -18,6 +18,9 @@ class Neighbour(NamedTuple):
     """w_ij of the mixing matrix."""
     trust: float
     live: bool
+    """False once its sender is gone: dead beyond the grace period, silent too long, or left."""
     finished: bool
+    version: int
+    """The newest version that the peer has told of, in a model or a beat."""
     header: Header | None
     vector: Vector | None

@@ -1,0 +1,90 @@
+"""PullMix: pull-twice mixing with persistent buffers, the default.
+
+begin:   m = x + sum_j w_ij s_ij (x_j - x)       training starts from m; x itself stays
+train:   delta = LocalTrain(m) - m
+end:     x = Mix(x, freshest x_j) + delta;       publish x
+serve:   Mix(x, x_j)
+
+With symmetric constant weights the fixed points are those of synchronous D-PSGD, for any speeds,
+delays and losses: no node's data is forgotten because it is slow.
+
+Source: Wu, Liu, Magnusson, Johansson, "Delay-agnostic asynchronous distributed optimization",
+CDC 2023; Zhou and Pu, arXiv 2505.10322, 2025 (the form that mixes at the end only).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from p2pfl.algorithms.base import Advance, Capabilities, Finish, Local, Outgoing, TrainPlan
+from p2pfl.algorithms.mixing import add_update, mix
+from p2pfl.messages import Neighbour
+from p2pfl.types import Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixState:
+    """The node's public model, and where the training under way began."""
+
+    x: Vector
+    start: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullMix:
+    """Mix before local training, after it, or (default) both."""
+
+    when: Literal["start", "end", "both"] = "both"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Asynchronous; needs an undirected, constant graph."""
+        return Capabilities()
+
+    def initial(self, x0: Vector) -> MixState:
+        """Every node starts from x0."""
+        return MixState(x0)
+
+    def adopt(self, state: MixState, x: Vector) -> MixState:
+        """Go on from the neighbours' mean model."""
+        return replace(state, x=x)
+
+    def opening(self, state: MixState) -> Sequence[Outgoing]:
+        """The first model, so that neighbours have one to mix."""
+        return (Outgoing(state.x),)
+
+    def advance(
+        self, state: MixState, local: Local, neighbours: Sequence[Neighbour]
+    ) -> Advance[MixState]:
+        """Start training at once, from the mix: nobody waits."""
+        mixes = self.when != "end"
+        start = mix(state.x, neighbours) if mixes else state.x
+        return Advance(replace(state, start=start), train=TrainPlan(start), mixed=mixes)
+
+    def finish(
+        self, state: MixState, local: Local, neighbours: Sequence[Neighbour], trained: Vector
+    ) -> Finish[MixState]:
+        """Put the update on top of a mix with the freshest models, and publish."""
+        assert state.start is not None
+        if self.when == "start":
+            return _published(MixState(trained), mixed=False)
+        x = add_update(mix(state.x, neighbours), trained, state.start)
+        return _published(MixState(x), mixed=True)
+
+    def repeat(
+        self, state: MixState, local: Local, neighbours: Sequence[Neighbour]
+    ) -> Sequence[Outgoing]:
+        """Nothing: a lost model is only a staler one."""
+        return ()
+
+    def served(self, state: MixState, neighbours: Sequence[Neighbour]) -> Vector:
+        """Mix(x, freshest), never the raw x."""
+        return mix(state.x, neighbours)
+
+    def public(self, state: MixState) -> Vector:
+        """x."""
+        return state.x
+
+
+def _published(state: MixState, *, mixed: bool) -> Finish[MixState]:
+    return Finish(state, outgoing=(Outgoing(state.x),), mixed=mixed)
