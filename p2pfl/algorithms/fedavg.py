@@ -83,10 +83,14 @@ class FedAvgServer(VectorAlgorithm):
     def repeat(
         self, state: Vector, local: Local, neighbours: Sequence[Neighbour]
     ) -> Sequence[Outgoing]:
-        """The round's model again, to members that have not told of it."""
+        """The round's model again, to members that have not told of it (nobody can of round 0)."""
         cohort = set(self.cohort(local.version))
         silent = tuple(
-            n.peer for n in neighbours if n.peer in cohort and n.live and n.version < local.version
+            n.peer
+            for n in neighbours
+            if n.peer in cohort
+            and n.live
+            and (n.version < local.version or (local.version == 0 and n.header is None))
         )
         return (Outgoing(state, kind=GLOBAL, to=silent),) if silent else ()
 

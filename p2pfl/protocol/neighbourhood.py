@@ -1,0 +1,150 @@
+"""All neighbours of one node, seen through the staleness policy at one moment."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from p2pfl.messages import Neighbour, PresenceState, Reading
+from p2pfl.protocol.peers import Peer
+from p2pfl.protocol.staleness import StalenessPolicy
+from p2pfl.types import NodeId
+
+
+class Sight(NamedTuple):
+    """What an algorithm may see, and the record of how stale it was."""
+
+    neighbours: tuple[Neighbour, ...]
+    readings: tuple[Reading, ...]
+    left_out: tuple[NodeId, ...]
+    staleness: float
+
+
+class Neighbourhood:
+    """The peers in fixed order, and the policy that decides which of their models may be used.
+
+    `exact`: views are matched by version (synchronous algorithms, and `wait` with bound 0).
+    """
+
+    def __init__(
+        self,
+        neighbours: Iterable[tuple[NodeId, float]],
+        policy: StalenessPolicy,
+        *,
+        exact: bool,
+    ) -> None:
+        self.policy = policy
+        self.exact = exact
+        self.peers = {node: Peer(node, weight) for node, weight in neighbours}
+        self.since_s = 0.0
+        """When this node started: a peer never heard of counts as alive for a floor from then."""
+
+    def look(self, version: int, now: float) -> Sight:
+        """The neighbours as this node, at `version`, may mix them now."""
+        return self._look_exactly(version, now) if self.exact else self._look_freshest(version, now)
+
+    def count_reads(self) -> None:
+        """One mix more has used the views at hand."""
+        for peer in self.peers.values():
+            peer.reads += 1
+
+    def blockers(self, version: int, now: float) -> list[Peer]:
+        """The live peers that training must wait for; empty: go on. Nobody waits for the dead."""
+        if self.exact:
+            return [p for p in self.peers.values() if self._must_match(p, version, now)]
+        if self.policy.policy != "wait":
+            return []
+        return [
+            p
+            for p in self.peers.values()
+            if version - max(p.version, 0) > self.policy.bound
+            and p.state is not PresenceState.FINISHED
+            and p.live(now, self.policy, since_s=self.since_s)
+        ]
+
+    def _must_match(self, peer: Peer, version: int, now: float) -> bool:
+        """True if `peer` is alive, lacks this version here, and may still hand it out."""
+        if peer.at_version(version) is not None:
+            return False
+        if not peer.live(now, self.policy, since_s=self.since_s):
+            return False
+        if peer.newest is not None and peer.newest.header.oldest_version > version:
+            return False
+        return not (peer.state is PresenceState.FINISHED and peer.version < version)
+
+    def _look_exactly(self, version: int, now: float) -> Sight:
+        seen, readings, left_out = [], [], []
+        for peer in self.peers.values():
+            live = peer.live(now, self.policy, since_s=self.since_s)
+            message = peer.at_version(version) if live else None
+            finished = peer.state is PresenceState.FINISHED
+            if message is None:
+                if peer.newest is not None:
+                    left_out.append(peer.node)
+                header, vector, trust = None, None, 0.0
+            else:
+                header, vector, trust = message.header, message.vector, 1.0
+                age_s = peer.age_s(now)
+                readings.append(
+                    Reading(
+                        peer.node,
+                        version,
+                        peer.weight,
+                        0,
+                        peer.reads,
+                        age_s,
+                        self.policy.missed(age_s, peer.period_s),
+                    )
+                )
+            seen.append(
+                Neighbour(
+                    peer.node, peer.weight, trust, live, finished, peer.version, header, vector
+                )
+            )
+        return Sight(tuple(seen), tuple(readings), tuple(left_out), 0.0)
+
+    def _look_freshest(self, version: int, now: float) -> Sight:
+        policy = self.policy
+        seen, readings, left_out, worst = [], [], [], 0.0
+        for peer in self.peers.values():
+            live = peer.live(now, policy, since_s=self.since_s)
+            finished = peer.state is PresenceState.FINISHED
+            newest = peer.newest
+            if newest is None:
+                seen.append(
+                    Neighbour(peer.node, peer.weight, 0.0, live, finished, peer.version, None, None)
+                )
+                continue
+            header = newest.header
+            age_s = peer.age_s(now)
+            missed = policy.missed(age_s, peer.period_s)
+            lag = max(0, version - header.version)
+            staleness = policy.staleness(lag=lag, reads=peer.reads, age_s=age_s, missed=missed)
+            if self._usable(peer, staleness, live=live, now=now):
+                worst = max(worst, staleness)
+                trust, vector = 1.0, newest.vector
+                readings.append(
+                    Reading(peer.node, header.version, peer.weight, lag, peer.reads, age_s, missed)
+                )
+            else:
+                left_out.append(peer.node)
+                trust, vector = 0.0, None
+            seen.append(
+                Neighbour(
+                    peer.node, peer.weight, trust, live, finished, peer.version, header, vector
+                )
+            )
+        return Sight(tuple(seen), tuple(readings), tuple(left_out), worst)
+
+    def _usable(self, peer: Peer, staleness: float, *, live: bool, now: float) -> bool:
+        """`none` keeps even ghosts; `wait` keeps whoever is alive; `drop` keeps what is in bound.
+
+        A retained model whose sender has shown no life is never used.
+        """
+        if not peer.trusted:
+            return False
+        match self.policy.policy:
+            case "none":
+                return True
+            case "wait":
+                return live and staleness <= self.policy.bound
+            case "drop":
+                return staleness <= self.policy.bound and not peer.gone(now, self.policy)

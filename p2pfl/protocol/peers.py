@@ -1,0 +1,150 @@
+"""What a node knows of one neighbour: its newest models, its signs of life, its clock's offset."""
+
+from dataclasses import dataclass, field
+
+from p2pfl.messages import Incarnation, ModelMessage, Presence, PresenceState
+from p2pfl.protocol.staleness import StalenessPolicy
+from p2pfl.types import NodeId
+
+
+@dataclass(slots=True)
+class Peer:
+    """One neighbour's record: at most two models, whatever it sends."""
+
+    node: NodeId
+    weight: float
+    incarnation: Incarnation | None = None
+    newest: ModelMessage | None = None
+    previous: ModelMessage | None = None
+    """The model before the newest, or an older version that was asked for."""
+    trusted: bool = False
+    """False while the newest model is only a retained one whose sender has shown no life."""
+    reads: int = 0
+    offset_s: float = field(default=float("inf"))
+    """min(received - sent) of this incarnation: clock offset plus the shortest transit."""
+    heard_s: float | None = None
+    """Last sign of life on the own clock."""
+    state: PresenceState = PresenceState.JOINING
+    told_s: float = field(default=float("-inf"))
+    """When the newest presence was made, on the peer's clock: an older one changes nothing."""
+    lost_s: float | None = None
+    beat_period_s: float = 0.0
+    version: int = -1
+    finished_s: float | None = None
+    asked: int = -1
+    """The version that was asked for and has not come yet."""
+
+    def take(self, message: ModelMessage, now: float, *, retained: bool, exact: int | None) -> bool:
+        """Keep a model if it is newer, or the version `exact` that is waited for; else forget it.
+
+        A late model never replaces a newer one; duplicates change nothing.
+        """
+        header = message.header
+        if not self._same_life(header.incarnation):
+            return False
+        if not retained:
+            self._hear(now, header.sent_s)
+        newest = self.newest
+        if newest is not None and header.sequence <= newest.header.sequence:
+            return self._keep_asked_for(message, exact)
+        self.previous, self.newest = newest, message
+        self.version = max(self.version, header.version)
+        self.reads = 0
+        self.trusted = not retained
+        return True
+
+    def hear(self, presence: Presence, now: float, *, retained: bool) -> bool:
+        """Take a sign of life (retained: only what the peer last said); False if it is old."""
+        if not self._same_life(presence.incarnation) or presence.sent_s < self.told_s:
+            return False
+        self.told_s = presence.sent_s
+        self.state = presence.state
+        self.version = max(self.version, presence.version)
+        if presence.state is PresenceState.FINISHED:
+            self.finished_s = now if self.finished_s is None else self.finished_s
+            self.trusted = self.newest is not None
+        elif not retained:
+            self._hear(now, presence.sent_s)
+            self.beat_period_s = presence.period_s
+            held = self.newest
+            self.trusted |= held is not None and held.header.version == presence.version
+        return True
+
+    def lose(self, incarnation: Incarnation, now: float) -> bool:
+        """The broker says that this incarnation's connection broke; False if it is an old one."""
+        if self.incarnation != incarnation or self.lost_s is not None:
+            return False
+        self.lost_s = now
+        return True
+
+    def gone(self, now: float, policy: StalenessPolicy) -> bool:
+        """True once the peer has left, or was lost for longer than the grace period."""
+        if self.state is PresenceState.LEFT:
+            return True
+        return self.lost_s is not None and now - self.lost_s > policy.suspect_grace_s
+
+    def live(self, now: float, policy: StalenessPolicy, *, since_s: float) -> bool:
+        """True while the peer counts as alive; one never heard of gets the floor from `since_s`."""
+        if self.gone(now, policy):
+            return False
+        if self.state is PresenceState.FINISHED:
+            return True
+        heard_s = since_s if self.heard_s is None else self.heard_s
+        return not policy.silent_too_long(now - heard_s, self.period_s)
+
+    @property
+    def period_s(self) -> float:
+        """The publish period that the peer last announced, in a header or a beat; 0: unknown."""
+        announced_s = 0.0 if self.newest is None else self.newest.header.period_s
+        return max(announced_s, self.beat_period_s)
+
+    def age_s(self, now: float) -> float:
+        """Seconds since the newest model left its sender, queueing counted, constant transit not.
+
+        A finished sender's model is its last one: it ages only until the end was announced.
+        The one assumption left: some message of this incarnation once came without queueing.
+        """
+        if self.newest is None:
+            return float("inf")
+        if self.offset_s == float("inf"):
+            return float("inf") if self.finished_s is None else 0.0
+        until_s = now if self.finished_s is None else min(now, self.finished_s)
+        return max(0.0, until_s - self.newest.header.sent_s - self.offset_s)
+
+    def at_version(self, version: int) -> ModelMessage | None:
+        """The peer's model of exactly this version, if it is held."""
+        for message in (self.newest, self.previous):
+            if message is not None and message.header.version == version:
+                return message
+        return None
+
+    def _same_life(self, incarnation: Incarnation) -> bool:
+        """Begin a new record at a newer incarnation; False for an older one."""
+        if self.incarnation is not None and incarnation < self.incarnation:
+            return False
+        if incarnation != self.incarnation:
+            self.incarnation = incarnation
+            self.offset_s = float("inf")
+            self.told_s = float("-inf")
+            self.previous = None
+            self.trusted = False
+            self.heard_s = self.lost_s = self.finished_s = None
+            self.beat_period_s = 0.0
+            self.version = -1
+            self.newest = None
+            self.reads = 0
+            self.state = PresenceState.JOINING
+        return True
+
+    def _hear(self, now: float, sent_s: float) -> None:
+        self.offset_s = min(self.offset_s, now - sent_s)
+        self.heard_s = now
+        self.lost_s = None
+        self.beat_period_s = 0.0
+
+    def _keep_asked_for(self, message: ModelMessage, exact: int | None) -> bool:
+        version = message.header.version
+        if exact is None or version != exact or self.at_version(version) is not None:
+            return False
+        self.previous = message
+        return True

@@ -1,0 +1,67 @@
+"""How stale a model is, and whether it may still be mixed.
+
+Four metrics of one view (ALGORITHMS 1.3), all from headers, none from a common clock:
+
+lag     max(0, k_i - k_j), versions
+reads   own mixes since the view was refreshed
+age     seconds since the model left its sender, queueing included
+missed  age in units of the sender's own publish period
+
+The default, `drop` at 3 missed periods, is a bound on liveness: a live slow node keeps its full
+weight, a dead node's frozen model is left out. Dropping by lag silently removes slow nodes' data.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, assert_never
+
+LIVENESS_PERIODS: Final = 3.0
+"""A peer that has been silent for so many of its own periods counts as dead."""
+
+Metric = Literal["missed", "age", "reads", "lag"]
+
+
+@dataclass(frozen=True, slots=True)
+class StalenessPolicy:
+    """`none`: use whatever is held. `wait`: hold training back. `drop`: leave the stale out."""
+
+    policy: Literal["none", "wait", "drop"] = "drop"
+    bound: float = 3.0
+    metric: Metric = "missed"
+    liveness_floor_s: float = 5.0
+    """Nobody is dropped for missing periods before this age, and an unknown period means it."""
+    suspect_grace_s: float = 2.0
+    """A peer whose connection broke counts as dead only after as long."""
+
+    def missed(self, age_s: float, period_s: float) -> float:
+        """Age in the sender's periods, scaled so that `missed <= bound` is the liveness bound.
+
+        With the bound B it holds that missed <= B exactly if age <= max(B x period, floor).
+        """
+        periods = self.bound if self.bound > 0.0 else LIVENESS_PERIODS
+        return age_s / max(period_s, self.liveness_floor_s / periods)
+
+    def staleness(self, *, lag: int, reads: int, age_s: float, missed: float) -> float:
+        """The metric that this policy bounds; without a bound: `missed`, for the record."""
+        if self.policy == "wait":
+            return float(lag)
+        if self.policy == "none":
+            return missed
+        match self.metric:
+            case "missed":
+                return missed
+            case "age":
+                return age_s
+            case "reads":
+                return float(reads)
+            case "lag":
+                return float(lag)
+        assert_never(self.metric)
+
+    @property
+    def limit(self) -> float:
+        """The largest staleness that may ever be mixed."""
+        return float("inf") if self.policy == "none" else self.bound
+
+    def silent_too_long(self, silent_s: float, period_s: float) -> bool:
+        """True once a peer that shows no sign of life counts as dead."""
+        return silent_s > max(LIVENESS_PERIODS * period_s, self.liveness_floor_s)

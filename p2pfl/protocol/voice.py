@@ -1,0 +1,108 @@
+"""What a node says: numbered models, signs of life, and its two newest versions on request."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from p2pfl.algorithms.base import Outgoing
+from p2pfl.messages import (
+    Effect,
+    Header,
+    Incarnation,
+    ModelMessage,
+    Presence,
+    PresenceState,
+    Publish,
+    Send,
+    VersionRequest,
+)
+from p2pfl.protocol.settings import NodeSettings
+from p2pfl.types import frozen
+
+PERIOD_MEMORY: Final = 0.7
+"""Weight of the past in the publish period's exponential moving average: about three updates."""
+
+
+class Voice:
+    """Makes messages and remembers what was said last and when; holds at most two models."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self.incarnation = Incarnation(0, 0)
+        self.signed_s = 0.0
+        """Last sign of life, model or presence, on the own clock."""
+        self._settings = settings
+        self._sequence = 0
+        self._period_s = 0.0
+        self._published_s: float | None = None
+        self._recent: tuple[ModelMessage, ...] = ()
+
+    def hand_out(self, outgoing: Iterable[Outgoing], version: int, now: float) -> list[Effect]:
+        """The effects that hand these vectors out as models of `version`."""
+        effects: list[Effect] = []
+        for out in outgoing:
+            self._measure_period(now)
+            effects.extend(self._effects(out, version, now))
+        return effects
+
+    def repeat(self, outgoing: Iterable[Outgoing], version: int, now: float) -> list[Effect]:
+        """The same for what was said before: it says nothing about the publish period."""
+        effects: list[Effect] = []
+        for out in outgoing:
+            effects.extend(self._effects(out, version, now))
+        return effects
+
+    def sign(self, state: PresenceState, version: int, now: float) -> Effect:
+        """A sign of life; a node that publishes rarely thereby says how rarely."""
+        silent_s = 0.0 if self._published_s is None else now - self._published_s
+        self.signed_s = now
+        presence = Presence(
+            run=self._settings.run,
+            node=self._settings.node,
+            incarnation=self.incarnation,
+            state=state,
+            version=version,
+            period_s=max(self._period_s, silent_s),
+            sent_s=now,
+            digest=self._settings.digest,
+        )
+        return Publish(presence)
+
+    def answer(self, request: VersionRequest) -> list[Effect]:
+        """The version that a neighbour asks for, if it is one of the last two."""
+        for message in self._recent:
+            if message.header.version == request.version:
+                return [Send(request.node, message)]
+        return []
+
+    def _effects(self, out: Outgoing, version: int, now: float) -> list[Effect]:
+        self._sequence += 1
+        self.signed_s = now
+        message = ModelMessage(self._header(out.kind, version, now), frozen(out.vector))
+        if out.to:
+            return [Send(peer, message) for peer in out.to]
+        self._recent = (*self._recent[-1:], message)
+        return [Publish(message)]
+
+    def _header(self, kind: str, version: int, now: float) -> Header:
+        oldest = self._recent[-1].header.version if self._recent else version
+        return Header(
+            run=self._settings.run,
+            schema=self._settings.schema,
+            node=self._settings.node,
+            incarnation=self.incarnation,
+            sequence=self._sequence,
+            version=version,
+            oldest_version=min(oldest, version),
+            sent_s=now,
+            period_s=self._period_s,
+            kind=kind,
+            local_steps=self._settings.local_steps,
+            samples=self._settings.samples,
+            degree=len(self._settings.neighbours),
+        )
+
+    def _measure_period(self, now: float) -> None:
+        if self._published_s is not None:
+            elapsed_s = now - self._published_s
+            past_s = self._period_s if self._period_s > 0.0 else elapsed_s
+            self._period_s = PERIOD_MEMORY * past_s + (1.0 - PERIOD_MEMORY) * elapsed_s
+        self._published_s = now
