@@ -25,7 +25,6 @@ from p2pfl.messages import (
     PeerLost,
     Presence,
     PresenceState,
-    Publish,
     Received,
     Record,
     Send,
