@@ -1,0 +1,260 @@
+"""What a typed experiment must also satisfy: ranges, and keys that only make sense together.
+
+One function per concern; each refuses with one line that names the key, what was found and what
+is allowed. What needs the graph or the data themselves is checked where these are built.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Final
+from urllib.parse import urlsplit
+
+from p2pfl.config.ranges import RANGES
+from p2pfl.config.read import Place, shown, suggestion
+from p2pfl.config.schema import ExperimentConfig, StalenessConfig
+
+BUILT_IN_DATA: Final = (
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "heart-disease",
+    "npz",
+    "quadratic",
+)
+BUILT_IN_MODELS: Final = ("softmax", "mlp", "cnn", "quadratic")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
+"""A run is the name and a random id, and stands in MQTT topics and folder names."""
+_NODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+GRAPH_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ring": ("nodes",),
+    "path": ("nodes",),
+    "star": ("nodes",),
+    "complete": ("nodes",),
+    "torus": ("rows",),
+    "hypercube": ("nodes",),
+    "circulant": ("nodes", "offsets"),
+    "exponential": ("nodes",),
+    "random_regular": ("nodes", "degree"),
+    "small_world": ("nodes", "degree"),
+    "edges": ("edges",),
+    "file": ("path",),
+}
+"""Family of graphs -> the keys without which it is no graph."""
+
+OWN_KEYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "topology": {
+        "nodes": tuple(kind for kind, needs in GRAPH_NEEDS.items() if "nodes" in needs),
+        "rows": ("torus",),
+        "columns": ("torus",),
+        "offsets": ("circulant",),
+        "degree": ("random_regular", "small_world"),
+        "rewire": ("small_world",),
+        "edges": ("edges",),
+        "directed": ("exponential", "edges"),
+        "path": ("file",),
+    },
+    "data": dict.fromkeys(
+        ("dimension", "condition", "spread", "noise", "sites"),
+        ("quadratic",),
+    ),
+    "partition": {
+        "alpha": ("dirichlet",),
+        "min_partition_size": ("dirichlet",),
+        "shards_per_node": ("shard",),
+    },
+}
+"""Section -> key -> the kinds that read it; elsewhere it would be silently ignored."""
+
+
+def check_config(config: ExperimentConfig, *, source: str = "experiment") -> None:
+    """Refuse an experiment whose values are out of range or contradict each other.
+
+    Raises:
+        ConfigError: the first thing wrong; `source` says where it was read from.
+    """
+    place = Place(source)
+    _check_ranges(config, place)
+    _check_names(config, place)
+    _check_own_keys(config, place)
+    _check_topology(config, place)
+    _check_task(config, place)
+    _check_training(config, place)
+    _check_algorithm(config, place)
+    _check_staleness(config, place)
+    _check_faults(config, place)
+    _check_stop(config, place)
+    _check_broker(config, place)
+
+
+def foreign_keys(section: str, kind: str) -> frozenset[str]:
+    """The keys of a section that a variant does not read."""
+    return frozenset(key for key, kinds in OWN_KEYS.get(section, {}).items() if kind not in kinds)
+
+
+def _check_ranges(config: ExperimentConfig, place: Place) -> None:
+    for key, allowed in RANGES.items():
+        for where, number in _numbers(config, place, key):
+            if number not in allowed:
+                raise where.error(f"is {number:g}; allowed: {allowed}")
+
+
+def _numbers(config: ExperimentConfig, place: Place, key: str) -> Iterator[tuple[Place, float]]:
+    """The numbers under one dotted key: none if unset, several in a list or a table."""
+    value: object = config
+    for name in key.split("."):
+        value, place = getattr(value, name), place.at(name)
+    if isinstance(value, Mapping):
+        yield from ((place.at(name), number) for name, number in value.items())
+    elif isinstance(value, tuple):
+        yield from ((place.at(position), number) for position, number in enumerate(value))
+    elif isinstance(value, (int, float)):
+        yield place, value
+
+
+def _check_names(config: ExperimentConfig, place: Place) -> None:
+    if not _NAME.fullmatch(config.name):
+        raise place.at("name").error(
+            f"is {shown(config.name)}; allowed: 1 to 48 letters, digits, _ and -"
+        )
+    for node in config.compute.slowdown:
+        _check_node(node, place.at("compute.slowdown"))
+    for position, crash in enumerate(config.faults.crash):
+        _check_node(crash.node, place.at(f"faults.crash.{position}.node"))
+    for position, edge in enumerate(config.topology.edges):
+        for node in edge:
+            _check_node(node, place.at(f"topology.edges.{position}"))
+
+
+def _check_node(node: str, place: Place) -> None:
+    if not _NODE.fullmatch(node):
+        raise place.error(
+            f"names the node {shown(node)}; allowed: 1 to 64 letters, digits, _ and -"
+        )
+
+
+def _check_own_keys(config: ExperimentConfig, place: Place) -> None:
+    """Nothing that the user wrote is ignored: a key that its kind never reads is refused."""
+    for section, keys in OWN_KEYS.items():
+        part = getattr(config, section)
+        defaults = {field.name: field.default for field in fields(part)}
+        for key, kinds in keys.items():
+            value = getattr(part, key)
+            if part.kind not in kinds and defaults[key] is not MISSING and value != defaults[key]:
+                raise place.at(f"{section}.{key}").error(
+                    f"is read by the kind {' or '.join(kinds)} only, and"
+                    f" {section}.kind is {shown(part.kind)}; remove one of them"
+                )
+
+
+def _check_topology(config: ExperimentConfig, place: Place) -> None:
+    topology = config.topology
+    for key in GRAPH_NEEDS[topology.kind]:
+        if getattr(topology, key) in (None, (), ""):
+            raise place.at(f"topology.{key}").error(
+                f'is missing; the kind "{topology.kind}" needs it'
+            )
+    if topology.directed and config.algorithm.kind in {"pull_mix", "dpsgd"}:
+        raise place.at("topology.directed").error(
+            f'is true, and algorithm.kind "{config.algorithm.kind}" needs an undirected graph'
+            " (its mixing matrix is symmetric); set it to false"
+        )
+
+
+def _check_task(config: ExperimentConfig, place: Place) -> None:
+    for section, kind, built_in in (
+        ("data", config.data.kind, BUILT_IN_DATA),
+        ("model", config.model.kind, BUILT_IN_MODELS),
+    ):
+        if kind not in built_in and not _FUNCTION.fullmatch(kind):
+            raise place.at(f"{section}.kind").error(
+                f"is {shown(kind)}{suggestion(kind, built_in)}"
+                f' (allowed: {", ".join(built_in)} or your own "module:function")'
+            )
+    if (config.data.kind == "quadratic") != (config.model.kind == "quadratic"):
+        raise place.at("model.kind").error(
+            f'is "{config.model.kind}" and data.kind is "{config.data.kind}";'
+            ' "quadratic" goes with "quadratic" only'
+        )
+    if config.data.kind == "quadratic" and config.partition.kind != "iid":
+        raise place.at("partition.kind").error(
+            f'is "{config.partition.kind}", but quadratics have no samples to deal out;'
+            " remove it (data.spread and data.sites make the nodes differ)"
+        )
+
+
+def _check_training(config: ExperimentConfig, place: Place) -> None:
+    steps, epochs = config.training.local_steps, config.training.local_epochs
+    if steps is None and epochs is None:
+        raise place.at("training.local_steps").error(
+            "is missing; give exactly one of local_steps and local_epochs"
+        )
+    if steps is not None and epochs is not None:
+        raise place.at("training.local_epochs").error(
+            f"is {epochs} and local_steps is {steps}; give exactly one of them"
+        )
+
+
+def _check_algorithm(config: ExperimentConfig, place: Place) -> None:
+    """D-PSGD reads each neighbour at exactly its own version: no other staleness makes sense."""
+    if config.algorithm.kind != "dpsgd":
+        return
+    chosen, default = config.staleness, StalenessConfig()
+    untouched = (chosen.policy, chosen.bound, chosen.metric) == (
+        default.policy,
+        default.bound,
+        default.metric,
+    )
+    if not (untouched or chosen.policy == "none" or (chosen.policy, chosen.bound) == ("wait", 0)):
+        raise place.at("staleness.policy").error(
+            f'is "{chosen.policy}" with bound {chosen.bound:g}, but algorithm.kind "dpsgd" always'
+            ' waits for exactly its own version; remove it, or set algorithm.kind = "pull_mix"'
+        )
+
+
+def _check_staleness(config: ExperimentConfig, place: Place) -> None:
+    staleness = config.staleness
+    if staleness.policy != "wait":
+        return
+    if staleness.metric not in {StalenessConfig().metric, "lag"}:
+        raise place.at("staleness.metric").error(
+            f'is "{staleness.metric}", but the policy "wait" counts version lag; set it to "lag"'
+        )
+    if not float(staleness.bound).is_integer():
+        raise place.at("staleness.bound").error(
+            f'is {staleness.bound:g}; allowed with the policy "wait": a whole number of versions'
+        )
+
+
+def _check_faults(config: ExperimentConfig, place: Place) -> None:
+    for position, crash in enumerate(config.faults.crash):
+        here = place.at(f"faults.crash.{position}")
+        if crash.at_s < 0:
+            raise here.at("at_s").error(f"is {crash.at_s:g}; allowed: at least 0")
+        if crash.restart_s is not None and crash.restart_s <= crash.at_s:
+            raise here.at("restart_s").error(
+                f"is {crash.restart_s:g}; allowed: above at_s, which is {crash.at_s:g}"
+            )
+
+
+def _check_stop(config: ExperimentConfig, place: Place) -> None:
+    if config.stop.time_s is None and config.stop.steps is None:
+        raise place.at("stop").error("is empty; give time_s, steps or both (the first one reached)")
+
+
+def _check_broker(config: ExperimentConfig, place: Place) -> None:
+    url, here = config.broker.url, place.at("broker.url")
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        host, password, _ = parts.hostname, parts.password, parts.port
+    except ValueError as error:
+        raise here.error(f"is no address: {error}") from error
+    if password is not None:
+        raise here.error("holds a password; take it out: the password comes from the environment")
+    if parts.scheme not in {"mqtt", "mqtts"} or not host:
+        raise here.error(f"is {shown(url)}; allowed: mqtt://[user@]host[:port] or mqtts://...")

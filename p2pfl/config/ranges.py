@@ -1,0 +1,79 @@
+"""The numbers that each key of an experiment may be."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers a key may be: `at_least <= x <= at_most` and `above < x < below`."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def __contains__(self, number: float) -> bool:
+        """Whether the number lies within."""
+        return self.at_least <= number <= self.at_most and self.above < number < self.below
+
+    def __str__(self) -> str:
+        """`at least 0 and below 1`."""
+        words = {
+            "at least": self.at_least,
+            "above": self.above,
+            "at most": self.at_most,
+            "below": self.below,
+        }
+        return " and ".join(f"{word} {x:g}" for word, x in words.items() if math.isfinite(x))
+
+
+_POSITIVE: Final = Range(above=0)
+_NOT_NEGATIVE: Final = Range(at_least=0)
+_COUNT: Final = Range(at_least=1)
+
+RANGES: Final[Mapping[str, Range]] = {
+    # A graph of more nodes is a typing error; the simulator is measured up to 10,000.
+    "topology.nodes": Range(at_least=1, at_most=1_000_000),
+    "topology.rows": _COUNT,
+    "topology.columns": _COUNT,
+    "topology.offsets": _COUNT,
+    "topology.degree": _COUNT,
+    "topology.rewire": Range(at_least=0, at_most=1),
+    "topology.seed": _NOT_NEGATIVE,
+    "data.samples": _COUNT,
+    "data.dimension": _COUNT,
+    "data.condition": Range(at_least=1),
+    "data.spread": _NOT_NEGATIVE,
+    "data.noise": _NOT_NEGATIVE,
+    "partition.alpha": _POSITIVE,
+    "partition.min_partition_size": _NOT_NEGATIVE,
+    "partition.shards_per_node": _COUNT,
+    "model.hidden": _COUNT,
+    "training.learning_rate": _POSITIVE,
+    "training.batch_size": _COUNT,
+    "training.local_steps": _COUNT,
+    "training.local_epochs": _COUNT,
+    "training.momentum": Range(at_least=0, below=1),
+    "training.weight_decay": _NOT_NEGATIVE,
+    "algorithm.participation": Range(above=0, at_most=1),
+    "staleness.bound": _NOT_NEGATIVE,
+    "staleness.liveness_floor_s": _NOT_NEGATIVE,
+    "staleness.suspect_grace_s": _NOT_NEGATIVE,
+    "compute.step_s": _NOT_NEGATIVE,
+    "compute.sigma": _NOT_NEGATIVE,
+    "compute.node_sigma": _NOT_NEGATIVE,
+    "compute.slowdown": _POSITIVE,
+    "network.latency_s": _NOT_NEGATIVE,
+    "network.loss": Range(at_least=0, below=1),
+    "stop.time_s": _POSITIVE,
+    "stop.steps": _COUNT,
+    "evaluation.every_s": _POSITIVE,
+    "evaluation.target": Range(above=0, at_most=1),
+    "evaluation.samples": _COUNT,
+    # Below, headers outweigh the model; above, NATS and EMQX close the connection (1 MiB, 1 MB).
+    "broker.chunk_bytes": Range(at_least=1024, at_most=1_000_000),
+    "seed": _NOT_NEGATIVE,
+}

@@ -1,0 +1,258 @@
+"""What contradicts itself or lies out of range is refused, and says what is allowed."""
+
+from typing import Final
+
+import pytest
+
+from p2pfl.config.check import GRAPH_NEEDS, OWN_KEYS, check_config
+from p2pfl.config.load import config_from_mapping, with_values
+from p2pfl.config.ranges import RANGES, Range
+from p2pfl.config.schema import ExperimentConfig
+from p2pfl.errors import ConfigError
+
+BASE: Final[dict[str, object]] = {
+    "name": "small",
+    "topology": {"kind": "ring", "nodes": 4},
+    "data": "digits",
+    "model": "mlp",
+    "training": {"learning_rate": 0.1, "local_steps": 2},
+    "stop": {"time_s": 10},
+}
+GRAPHS: Final[dict[str, dict[str, object]]] = {
+    "torus": {"kind": "torus", "rows": 3},
+    "circulant": {"kind": "circulant", "nodes": 8, "offsets": [1, 2]},
+    "small_world": {"kind": "small_world", "nodes": 8, "degree": 4},
+    "edges": {"kind": "edges", "edges": [["a", "b"]]},
+}
+
+
+def base() -> ExperimentConfig:
+    return config_from_mapping(BASE, source="base")
+
+
+def refused(values: dict[str, object]) -> str:
+    with pytest.raises(ConfigError) as error:
+        with_values(base(), values)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+OUT_OF_RANGE: Final[list[tuple[str, object, str]]] = [
+    ("training.learning_rate", 0.0, "above 0"),
+    ("training.batch_size", 0, "at least 1"),
+    ("training.local_steps", 0, "at least 1"),
+    ("training.momentum", 1.0, "at least 0 and below 1"),
+    ("training.weight_decay", -1.0, "at least 0"),
+    ("network.loss", 1.0, "at least 0 and below 1"),
+    ("network.loss", -0.1, "at least 0 and below 1"),
+    ("network.latency_s", -1.0, "at least 0"),
+    ("algorithm.participation", 0.0, "above 0 and at most 1"),
+    ("algorithm.participation", 1.1, "at most 1"),
+    ("staleness.bound", -1.0, "at least 0"),
+    ("staleness.liveness_floor_s", -1.0, "at least 0"),
+    ("staleness.suspect_grace_s", -1.0, "at least 0"),
+    ("compute.step_s", -1.0, "at least 0"),
+    ("compute.sigma", -1.0, "at least 0"),
+    ("compute.slowdown.n1", 0.0, "above 0"),
+    ("evaluation.every_s", 0.0, "above 0"),
+    ("evaluation.target", 1.5, "at most 1"),
+    ("stop.time_s", 0.0, "above 0"),
+    ("stop.steps", 0, "at least 1"),
+    ("broker.chunk_bytes", 1023, "at least 1024"),
+    ("broker.chunk_bytes", 1_000_001, "at most 1e+06"),
+    ("topology.nodes", 0, "at least 1"),
+    ("seed", -1, "at least 0"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "allowed"), OUT_OF_RANGE)
+def test_a_number_out_of_range_names_key_found_and_allowed(
+    key: str, value: float, allowed: str
+) -> None:
+    sentence = refused({key: value})
+    assert f"settings: {key} is {value:g}; allowed: " in sentence
+    assert allowed in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network.loss", 0.0),
+        ("algorithm.participation", 1.0),
+        ("staleness.bound", 0.0),
+        ("compute.step_s", 0.0),
+        ("training.momentum", 0.0),
+        ("broker.chunk_bytes", 1024),
+        ("broker.chunk_bytes", 1_000_000),
+        ("topology.nodes", 1_000_000),
+    ],
+)
+def test_the_edge_of_a_range_is_allowed(key: str, value: float) -> None:
+    check_config(with_values(base(), {key: value}))
+
+
+def test_each_item_of_a_list_is_in_range() -> None:
+    assert "model.hidden.1 is 0" in refused({"model.hidden": [8, 0]})
+
+
+def test_every_range_belongs_to_a_key_of_the_schema() -> None:
+    for key in RANGES:
+        value: object = base()
+        for name in key.split("."):
+            assert hasattr(value, name), key
+            value = getattr(value, name)
+
+
+def test_every_own_key_belongs_to_a_key_of_the_schema() -> None:
+    for section, keys in OWN_KEYS.items():
+        for key in keys:
+            assert hasattr(getattr(base(), section), key)
+
+
+def test_a_range_says_itself_in_words() -> None:
+    assert str(Range(at_least=0, below=1)) == "at least 0 and below 1"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 49, "ä", "a\n"])
+def test_a_name_that_cannot_stand_in_a_topic_is_refused(name: str) -> None:
+    assert "name is" in refused({"name": name})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"compute.slowdown": {"n 1": 2.0}},
+        {"faults.crash": [{"node": "a/b", "at_s": 1}]},
+        {"topology": {"kind": "edges", "edges": [["a", "+"]]}},
+    ],
+)
+def test_a_node_that_cannot_stand_in_a_topic_is_refused(values: dict[str, object]) -> None:
+    assert "names the node" in refused(values)
+
+
+@pytest.mark.parametrize("kind", GRAPH_NEEDS)
+def test_each_family_of_graphs_says_what_it_needs(kind: str) -> None:
+    key = GRAPH_NEEDS[kind][0]
+    sentence = refused({"topology": {"kind": kind}})
+    assert f"topology.{key} is missing" in sentence
+    assert kind in sentence
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_each_family_of_graphs_is_accepted_with_its_own_keys(kind: str) -> None:
+    assert with_values(base(), {"topology": GRAPHS[kind]}).topology.kind == kind
+
+
+def test_a_key_that_the_kind_never_reads_is_refused() -> None:
+    assert "topology.degree is read by the kind random_regular or small_world" in refused(
+        {"topology.degree": 3}
+    )
+    assert "data.noise is read by the kind quadratic only" in refused({"data.noise": 1.0})
+    assert "partition.alpha is read by the kind dirichlet" in refused({"partition.alpha": 1.0})
+
+
+@pytest.mark.parametrize("algorithm", ["pull_mix", "dpsgd"])
+def test_symmetric_algorithms_refuse_one_way_links(algorithm: str) -> None:
+    sentence = refused(
+        {
+            "algorithm.kind": algorithm,
+            "topology": {"kind": "exponential", "nodes": 8, "directed": True},
+        }
+    )
+    assert "topology.directed is true" in sentence
+    assert algorithm in sentence
+
+
+def test_fedavg_does_not_mind_one_way_links() -> None:
+    values = {
+        "algorithm.kind": "fedavg",
+        "topology": {"kind": "exponential", "nodes": 8, "directed": True},
+    }
+    assert with_values(base(), values).topology.directed
+
+
+@pytest.mark.parametrize(("section", "meant"), [("data", "digits"), ("model", "mlp")])
+def test_an_unknown_kind_of_task_is_refused(section: str, meant: str) -> None:
+    sentence = refused({section: meant + "x"})
+    assert f'did you mean "{meant}"?' in sentence
+    assert "module:function" in sentence
+
+
+@pytest.mark.parametrize("values", [{"data": "quadratic"}, {"model": "quadratic"}])
+def test_quadratics_need_both_their_data_and_their_model(values: dict[str, object]) -> None:
+    assert '"quadratic" goes with "quadratic" only' in refused(values)
+
+
+def test_quadratics_have_nothing_to_deal_out() -> None:
+    values = {"data": "quadratic", "model": "quadratic"}
+    assert with_values(base(), values).data.kind == "quadratic"
+    assert "partition.kind" in refused({**values, "partition.kind": "dirichlet"})
+
+
+def test_exactly_one_of_steps_and_epochs_is_given() -> None:
+    assert "training.local_steps is missing" in refused({"training.local_steps": None})
+    assert "training.local_epochs is 1 and local_steps is 2" in refused(
+        {"training.local_epochs": 1}
+    )
+
+
+def test_a_run_must_end_some_day() -> None:
+    assert "stop is empty; give time_s, steps or both" in refused({"stop.time_s": None})
+
+
+@pytest.mark.parametrize(
+    "staleness",
+    [
+        {"policy": "wait", "bound": 2},
+        {"policy": "drop", "bound": 2},
+        {"policy": "drop", "metric": "lag"},
+    ],
+)
+def test_dpsgd_refuses_another_staleness_than_its_own(staleness: dict[str, object]) -> None:
+    assert 'algorithm.kind "dpsgd" always waits' in refused(
+        {"algorithm.kind": "dpsgd", "staleness": staleness}
+    )
+
+
+@pytest.mark.parametrize(
+    "staleness", [{}, {"policy": "none"}, {"policy": "wait", "bound": 0}, {"liveness_floor_s": 1}]
+)
+def test_dpsgd_accepts_its_own_staleness_in_any_words(staleness: dict[str, object]) -> None:
+    values = {"algorithm.kind": "dpsgd", "staleness": staleness}
+    assert with_values(base(), values).algorithm.kind == "dpsgd"
+
+
+def test_waiting_counts_whole_versions() -> None:
+    assert "a whole number of versions" in refused({"staleness": {"policy": "wait", "bound": 1.5}})
+    assert 'set it to "lag"' in refused({"staleness": {"policy": "wait", "metric": "age"}})
+    values = {"staleness": {"policy": "wait", "bound": 2, "metric": "lag"}}
+    assert with_values(base(), values).staleness.bound == 2
+
+
+def test_a_restart_comes_after_the_crash() -> None:
+    crash = {"node": "n1", "at_s": 5, "restart_s": 5}
+    assert "faults.crash.0.restart_s is 5; allowed: above at_s" in refused(
+        {"faults.crash": [crash]}
+    )
+    assert "faults.crash.0.at_s is -1" in refused({"faults.crash": [{**crash, "at_s": -1}]})
+    values = {"faults.crash": [{**crash, "restart_s": 6}, {"node": "n1", "at_s": 7}]}
+    assert len(with_values(base(), values).faults.crash) == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost", "http://host", "mqtt://", "mqtt://host:99999", "mqtt://[x", "ws://h"]
+)
+def test_a_broker_address_of_another_kind_is_refused(url: str) -> None:
+    assert "broker.url is" in refused({"broker.url": url})
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+    sentence = refused({"broker.url": "mqtt://me:secret@host"})
+    assert "broker.url holds a password" in sentence
+    assert "secret" not in sentence
+
+
+@pytest.mark.parametrize("url", ["mqtt://host", "mqtts://me@host:8883", "mqtt://[::1]:1883"])
+def test_a_broker_address_is_accepted(url: str) -> None:
+    assert with_values(base(), {"broker.url": url}).broker.url == url
