@@ -1,0 +1,190 @@
+"""The plain trainer: one job after the other, one step after the other. The reference."""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pfl.draws import draw_bits
+from p2pfl.errors import ConfigError
+from p2pfl.learning.batches import BatchStream
+from p2pfl.learning.flat import FlatModule
+from p2pfl.learning.scoring import Tally
+from p2pfl.learning.sgd import Sgd
+from p2pfl.learning.task import Task
+from p2pfl.learning.trainer import Score, TrainJob, TrainOutcome
+from p2pfl.types import Array, NodeId, Vector, frozen
+
+_EVALUATION_BATCH = 1024
+"""Samples per forward pass: large enough to be fast, small beside a model."""
+
+
+class LoopTrainer:
+    """A `Trainer` on one module. Same job, same bits, whatever ran before; safe across threads.
+
+    Raises:
+        ConfigError: The model does not take this data, or cannot travel as float32.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._flat = FlatModule(task.make_model())
+        self._initial = frozen(self._flat.array.copy())
+        self._sgd = Sgd(
+            learning_rate=task.learning_rate,
+            momentum=task.momentum,
+            weight_decay=task.weight_decay,
+        )
+        self._x, self._y = _tensor(task.train_x), _tensor(task.train_y)
+        self._test_x, self._test_y = _tensor(task.test_x), _tensor(task.test_y)
+        self._streams: dict[NodeId, BatchStream] = {}
+        self._lock = threading.Lock()
+        """Training and evaluation share one module; real nodes call from threads."""
+        self._try_once()
+
+    @property
+    def dimension(self) -> int:
+        """d, the length of every vector."""
+        return self._flat.dimension
+
+    @property
+    def schema(self) -> str:
+        """Hash of the parameters' names, shapes and dtypes."""
+        return self._flat.schema
+
+    @property
+    def layout(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes of the parts of a vector, in order."""
+        return self._flat.layout
+
+    def initial(self) -> Vector:
+        """x0, a function of the seed alone."""
+        return self._initial
+
+    def samples(self, node: NodeId) -> int:
+        """How many training samples this node holds."""
+        return self._task.samples(node)
+
+    def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
+        """Do all jobs, in order."""
+        with self._lock:
+            self._set_training(on=True)
+            return [self._train_one(job) for job in jobs]
+
+    def evaluate(self, vectors: Sequence[Vector], nodes: Sequence[NodeId]) -> list[Score]:
+        """Score each vector on its node's own test samples, or on all where it has none."""
+        everything = slice(0, len(self._test_y))
+        with self._lock, torch.inference_mode():
+            self._set_training(on=False)
+            return [
+                self._score(vector, self._task.test_shards.get(node, everything))
+                for vector, node in zip(vectors, nodes, strict=True)
+            ]
+
+    def _train_one(self, job: TrainJob) -> TrainOutcome:
+        assert job.steps >= 1
+        flat = self._flat
+        flat.load(job.start)
+        parameters = flat.vector[: flat.trainable]
+        state, velocity = self._velocity(job.momentum)
+        correction = None
+        if job.correction is not None:
+            # A copy: torch warns of read-only arrays, and a job's arrays are read-only.
+            correction = torch.from_numpy(job.correction[: flat.trainable].copy())
+        total = 0.0
+        for step in range(job.first_step, job.first_step + job.steps):
+            total += self._gradient(job.node, step)
+            if correction is not None:
+                flat.gradient.add_(correction)
+            self._sgd.step(parameters, flat.gradient, velocity)
+        return TrainOutcome(
+            vector=frozen(flat.array.copy()),
+            momentum=None if state is None else frozen(state),
+            loss=total / job.steps,
+        )
+
+    def _gradient(self, node: NodeId, step: int) -> float:
+        """Leave the gradient of one minibatch in the flat buffer, and return the loss."""
+        if self._flat.draws:
+            with torch.random.fork_rng(devices=[]):
+                seed = draw_bits(self._task.seed, node, "dropout", step)
+                torch.default_generator.manual_seed(seed)
+                return self._backward(node, step)
+        return self._backward(node, step)
+
+    def _backward(self, node: NodeId, step: int) -> float:
+        rows = torch.from_numpy(self._stream(node).batch(step))
+        outputs = self._flat.module(self._scaled(self._x.index_select(0, rows)))
+        loss = self._task.loss(outputs, self._y.index_select(0, rows))
+        self._flat.gradient.zero_()
+        loss.backward()  # type: ignore[no-untyped-call] # torch ships it unannotated
+        return loss.item()
+
+    def _stream(self, node: NodeId) -> BatchStream:
+        stream = self._streams.get(node)
+        if stream is None:
+            shard = self._task.shards[node]
+            stream = self._streams[node] = BatchStream(
+                seed=self._task.seed,
+                node=node,
+                size=shard.stop - shard.start,
+                batch_size=self._task.batch_size,
+                offset=shard.start,
+            )
+        return stream
+
+    def _velocity(self, momentum: Vector | None) -> tuple[Vector | None, Tensor | None]:
+        """The optimizer's state as an array `[d]` and, in the same memory, a tensor `[p]`."""
+        if not self._task.momentum:
+            return None, None
+        state = np.zeros(self.dimension, np.float32) if momentum is None else momentum.copy()
+        return state, torch.from_numpy(state)[: self._flat.trainable]
+
+    def _score(self, vector: Vector, where: slice) -> Score:
+        self._flat.load(vector)
+        tally = Tally(self._task.classes)
+        for start in range(where.start, where.stop, _EVALUATION_BATCH):
+            chunk = slice(start, min(start + _EVALUATION_BATCH, where.stop))
+            labels = self._test_y[chunk]
+            outputs = self._flat.module(self._scaled(self._test_x[chunk]))
+            tally.add(outputs, labels, self._task.loss(outputs, labels).item())
+        return tally.score()
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        if x.dtype != torch.uint8:
+            return x
+        scaling = self._task.scaling
+        return x.to(torch.float32).mul_(scaling.gain).add_(scaling.offset)
+
+    def _set_training(self, *, on: bool) -> None:
+        """Switch only what is to be switched: torch walks through all modules each time."""
+        if self._flat.module.training != on:
+            self._flat.module.train(on)
+
+    def _try_once(self) -> None:
+        """Refuse a model that does not take the data now, in one line, not in the first step."""
+        task = self._task
+        with torch.inference_mode():
+            self._set_training(on=False)
+            x, y = self._scaled(self._test_x[:2]), self._test_y[:2]
+            try:
+                outputs = self._flat.module(x)
+                task.loss(outputs, y)
+            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise ConfigError(
+                    f"the model does not fit the data of {task.name}: samples are "
+                    f"{tuple(x.shape[1:])} {x.dtype}, labels {y.dtype}: {reason}"
+                ) from error
+        if task.classes and outputs.shape[1] < task.classes:
+            raise ConfigError(
+                f"the model has {outputs.shape[1]} outputs, but {task.name} has "
+                f"{task.classes} classes"
+            )
+
+
+def _tensor(array: Array) -> Tensor:
+    """The same memory where torch allows it: it warns of arrays that are read-only."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,218 @@
+"""What is learned: a model, a loss, the data of each node, and how to step.
+
+Plain frozen data between the experiment file and the trainers.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from p2pfl.errors import DataError
+from p2pfl.learning.dataset import HELD_OUT, Dataset, Scaling
+from p2pfl.learning.datasets import load_dataset
+from p2pfl.learning.models import FLAT_KINDS, ModelMaker, Shape, model_maker
+from p2pfl.learning.partitions import Partition, make_partition
+from p2pfl.learning.permutations import Indices, permutation
+from p2pfl.types import Array, NodeId
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Mean loss of outputs against labels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Task:
+    """Everything a trainer needs. The samples of all nodes lie in one array, node by node."""
+
+    name: str
+    make_model: ModelMaker
+    loss: Loss
+    classes: int
+    """0: regression; then there is no accuracy."""
+    train_x: Array
+    train_y: Array
+    shards: Mapping[NodeId, slice]
+    """Where each node's samples lie in the training arrays."""
+    test_x: Array
+    test_y: Array
+    test_shards: Mapping[NodeId, slice]
+    """Where each node's own test samples lie; who is not named is measured on all."""
+    scaling: Scaling
+    """How uint8 samples become float32."""
+    learning_rate: float
+    batch_size: int
+    momentum: float
+    weight_decay: float
+    seed: int
+
+    def samples(self, node: NodeId) -> int:
+        """How many training samples this node holds; 0 for a node without data (a server)."""
+        shard = self.shards.get(node)
+        return 0 if shard is None else shard.stop - shard.start
+
+
+def build_task(
+    *,
+    nodes: Sequence[NodeId],
+    seed: int,
+    data: str,
+    model: str,
+    learning_rate: float,
+    batch_size: int = 16,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    folder: str = "",
+    samples: int | None = None,
+    partition: str = "iid",
+    alpha: float = 0.5,
+    min_partition_size: int = 1,
+    shards_per_node: int = 2,
+    hidden: tuple[int, ...] = (32,),
+    evaluation_samples: int | None = None,
+    base: str = "",
+    keep: Collection[NodeId] | None = None,
+) -> Task:
+    """The task that an experiment file describes; keywords mirror its tables.
+
+    Loss: cross entropy for integer labels, mean squared error for float labels. `base` is the
+    experiment file's folder; `keep` names the nodes whose data this process needs (None: all).
+
+    Raises:
+        ConfigError: A kind is unknown, or model, partition and data do not fit together.
+        DataError: Data is missing or torn, or a node would hold none.
+    """
+    dealt = make_partition(
+        partition,
+        alpha=alpha,
+        min_partition_size=min_partition_size,
+        shards_per_node=shards_per_node,
+    )
+    return task_from_dataset(
+        load_dataset(data, folder=folder, base=base, seed=seed),
+        nodes=nodes,
+        seed=seed,
+        model=model,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        samples=samples,
+        partition=dealt,
+        hidden=hidden,
+        evaluation_samples=evaluation_samples,
+        base=base,
+        keep=keep,
+    )
+
+
+def task_from_dataset(
+    dataset: Dataset,
+    *,
+    nodes: Sequence[NodeId],
+    seed: int,
+    model: str,
+    learning_rate: float,
+    batch_size: int,
+    partition: Partition,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    samples: int | None = None,
+    hidden: tuple[int, ...] = (32,),
+    evaluation_samples: int | None = None,
+    base: str = "",
+    keep: Collection[NodeId] | None = None,
+) -> Task:
+    """As `build_task`, from a data set in memory.
+
+    Raises:
+        ConfigError: Model, partition and data do not fit together.
+        DataError: A node would hold no data.
+    """
+    if model in FLAT_KINDS:
+        dataset = dataset.flattened()
+    if samples is not None and samples < len(dataset):
+        dataset = dataset.take(permutation(seed, "", "samples", 0, size=len(dataset))[:samples])
+    parts = dict(
+        zip(
+            nodes,
+            partition.deal(dataset.train_y, dataset.ids, nodes=nodes, seed=seed),
+            strict=True,
+        )
+    )
+    if keep is not None:
+        parts = {node: part for node, part in parts.items() if node in keep}
+    split = _split_own(dataset, parts) if dataset.test_x is None else _split_shared(dataset, parts)
+    outputs = dataset.classes or math.prod(dataset.train_y.shape[1:])
+    shape = Shape(tuple(dataset.train_x.shape[1:]), outputs)
+    limit = None if split.test_shards else evaluation_samples
+    return Task(
+        name=f"{dataset.name}/{model}",
+        make_model=model_maker(model, shape, hidden=hidden, base=base, seed=seed),
+        loss=functional.cross_entropy if dataset.classes else squared_error,
+        classes=dataset.classes,
+        train_x=split.train_x,
+        train_y=split.train_y,
+        shards=split.shards,
+        test_x=split.test_x[:limit],
+        test_y=split.test_y[:limit],
+        test_shards=split.test_shards,
+        scaling=dataset.scaling,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        seed=seed,
+    )
+
+
+def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean squared error; outputs `[B, 1]` and labels `[B]` are the same numbers."""
+    return functional.mse_loss(outputs.reshape(labels.shape), labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Split:
+    train_x: Array
+    train_y: Array
+    shards: dict[NodeId, slice]
+    test_x: Array
+    test_y: Array
+    test_shards: dict[NodeId, slice]
+
+
+def _split_shared(dataset: Dataset, parts: Mapping[NodeId, Indices]) -> _Split:
+    """The data set's own test samples, the same for every node."""
+    assert dataset.test_x is not None
+    assert dataset.test_y is not None
+    rows, shards = _join(parts)
+    x, y = dataset.train_x[rows], dataset.train_y[rows]
+    return _Split(x, y, shards, dataset.test_x, dataset.test_y, {})
+
+
+def _split_own(dataset: Dataset, parts: Mapping[NodeId, Indices]) -> _Split:
+    """A fifth of each node's own samples, at least one of two, held out for evaluation."""
+    held = {k: p[: max(1, len(p) // HELD_OUT)] for k, p in parts.items() if len(p) > 1}
+    kept = {k: p[len(held.get(k, ())) :] for k, p in parts.items()}
+    if not held:
+        raise DataError(
+            f"{dataset.name}: every node has a single sample, so none can be held out for "
+            "evaluation: give test_x and test_y, more samples, or fewer nodes"
+        )
+    rows, shards = _join(kept)
+    test_rows, test_shards = _join(held)
+    x, y = dataset.train_x, dataset.train_y
+    return _Split(x[rows], y[rows], shards, x[test_rows], y[test_rows], test_shards)
+
+
+def _join(parts: Mapping[NodeId, Indices]) -> tuple[Indices, dict[NodeId, slice]]:
+    """All positions one after the other, and where each node's begin and end."""
+    ends = np.cumsum([0, *(len(part) for part in parts.values())])
+    rows: NDArray[Any] = np.concatenate(list(parts.values()))
+    return rows, {
+        node: slice(int(a), int(b)) for node, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
+    }
