@@ -36,7 +36,7 @@ class FedAvgServer(VectorAlgorithm):
     clients: tuple[NodeId, ...]
     participation: float
     seed: int
-    rounds: int | None
+    rounds: int | None = None
     """Rounds until it is finished; None: until the run ends."""
 
     @property

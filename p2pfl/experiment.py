@@ -1,0 +1,304 @@
+"""An experiment put together: from validated configuration to nodes that either driver can run."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from typing import Any, Final
+
+from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.dpsgd import DPSGD
+from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
+from p2pfl.algorithms.local import LocalOnly
+from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.config.load import load_config
+from p2pfl.config.schema import ExperimentConfig, TopologyConfig
+from p2pfl.config.write import config_digest
+from p2pfl.errors import ConfigError
+from p2pfl.learning.trainer import Trainer
+from p2pfl.protocol.node import Node
+from p2pfl.protocol.settings import NodeSettings
+from p2pfl.protocol.staleness import StalenessPolicy
+from p2pfl.topology.build import Topology, build_topology
+from p2pfl.types import NodeId, Vector
+
+SERVER: Final = NodeId("server")
+CENTRE: Final = NodeId("centralized")
+
+LABELS: Final[Mapping[str, str]] = {
+    "pull_mix": "PullMix",
+    "dpsgd": "D-PSGD",
+    "fedavg": "FedAvg",
+    "local": "local only",
+    "centralized": "centralized",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One endpoint of the run: whom it hears with which weight, and the rule that it follows."""
+
+    node: NodeId
+    neighbours: tuple[tuple[NodeId, float], ...]
+    algorithm: Algorithm[Any]
+    learns: bool = True
+    """False for a server: it holds no data."""
+
+
+class Experiment:
+    """One experiment, immutable. Heavy parts (graph, data, model) are made when first asked for."""
+
+    def __init__(self, config: ExperimentConfig, *, folder: Path | None = None) -> None:
+        self.config = config
+        self.folder = folder or Path()
+        """Where the experiment file lies: relative paths and the user's modules are found there."""
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.config.name}: {self.label}, seed {self.config.seed}>"
+
+    def replace(self, **parts: object) -> "Experiment":
+        """The same experiment with some parts exchanged, e.g. `network=Network(loss=0.1)`."""
+        known = [f.name for f in fields(ExperimentConfig)]
+        for name in parts:
+            if name not in known:
+                raise ConfigError(f"an experiment has no part {name!r}; it has {', '.join(known)}")
+        return Experiment(replace(self.config, **parts), folder=self.folder)  # type: ignore[arg-type]  # names are checked above; the parts are dataclasses of their own
+
+    @property
+    def label(self) -> str:
+        """The algorithm's name, as tables and pictures show it."""
+        return LABELS[self.config.algorithm.kind]
+
+    @cached_property
+    def digest(self) -> str:
+        """What all nodes of one run must agree on, 16 hex digits."""
+        return config_digest(self.config)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The graph of the experiment file, connected; the star of FedAvg is derived from it."""
+        c = self.config.topology
+        topology = build_topology(
+            **{f.name: getattr(c, f.name) for f in fields(TopologyConfig)}, base=self.folder
+        )
+        self._check_nodes(topology.graph.nodes)
+        if topology.graph.directed and self.config.algorithm.kind in ("pull_mix", "dpsgd"):
+            raise ConfigError(
+                f"{self.label} needs an undirected graph: on one-way links its symmetric weights "
+                "do not exist and some nodes' data would count more than others'; give an "
+                "undirected topology"
+            )
+        return topology
+
+    @cached_property
+    def learners(self) -> tuple[NodeId, ...]:
+        """The nodes that hold data, in order."""
+        if self.config.algorithm.kind == "centralized":
+            return (CENTRE,)
+        return self.topology.graph.nodes
+
+    @cached_property
+    def places(self) -> Mapping[NodeId, Place]:
+        """Every endpoint of the run, in order; a server comes last."""
+        kind = self.config.algorithm.kind
+        if kind == "fedavg":
+            return self._star()
+        if kind in ("local", "centralized"):
+            return {n: Place(node=n, neighbours=(), algorithm=LocalOnly()) for n in self.learners}
+        rule = DPSGD() if kind == "dpsgd" else PullMix(self.config.algorithm.when)
+        rows = self.topology.rows()
+        return {n: Place(node=n, neighbours=rows[n], algorithm=rule) for n in self.learners}
+
+    @property
+    def edges(self) -> tuple[tuple[NodeId, NodeId], ...]:
+        """Who hears whom in this run, each link once, for pictures."""
+        return tuple(
+            (place.node, peer)
+            for place in self.places.values()
+            for peer, _ in place.neighbours
+            if place.node < peer or all(peer_ != place.node for peer_, _ in self._heard(peer))
+        )
+
+    @cached_property
+    def policy(self) -> StalenessPolicy:
+        """How old a model may be; a star's barrier waits for the living and needs no bound."""
+        c = self.config.staleness
+        central = self.config.algorithm.kind == "fedavg"
+        return StalenessPolicy(
+            policy="none" if central else c.policy,
+            bound=c.bound,
+            metric=c.metric,
+            liveness_floor_s=c.liveness_floor_s,
+            suspect_grace_s=c.suspect_grace_s,
+        )
+
+    @property
+    def staleness_unit(self) -> str:
+        """What the bound counts, in words for tables."""
+        words = {"missed": "periods missed", "age": "seconds", "reads": "reads", "lag": "versions"}
+        if self.policy.policy == "wait" or self.config.algorithm.kind == "dpsgd":
+            return "versions"
+        return words[self.policy.metric] if self.policy.policy == "drop" else "periods missed"
+
+    def place(self, node: str) -> Place:
+        """The endpoint with this id.
+
+        Raises:
+            ConfigError: the experiment has no such node.
+        """
+        places = self.places
+        if node not in places:
+            raise ConfigError(
+                f"there is no node {node!r} in this experiment; it has {_listed(places)}"
+            )
+        return places[NodeId(node)]
+
+    def make_trainer(self, *, only: Collection[NodeId] | None = None) -> Trainer:
+        """The task's trainer: loads the data, and torch unless the task is quadratic.
+
+        `only` names the nodes whose training data this process needs (None: all).
+
+        Raises:
+            ConfigError: data, model and partition do not fit together.
+            DataError: the data is missing or torn, or a node would hold none.
+        """
+        c = self.config
+        if c.data.kind == "quadratic":
+            from p2pfl.learning.quadratics import QuadraticTrainer, build_quadratic_task
+
+            return QuadraticTrainer(
+                build_quadratic_task(
+                    nodes=self.learners,
+                    seed=c.seed,
+                    learning_rate=c.training.learning_rate,
+                    dimension=c.data.dimension,
+                    condition=c.data.condition,
+                    spread=c.data.spread,
+                    noise=c.data.noise,
+                    sites=c.data.sites,
+                    momentum=c.training.momentum,
+                    weight_decay=c.training.weight_decay,
+                )
+            )
+        from p2pfl.learning.loop_trainer import LoopTrainer
+        from p2pfl.learning.task import build_task
+
+        pooled = c.algorithm.kind == "centralized"
+        return LoopTrainer(
+            build_task(
+                nodes=self.learners,
+                seed=c.seed,
+                data=c.data.kind,
+                model=c.model.kind,
+                learning_rate=c.training.learning_rate,
+                batch_size=c.training.batch_size,
+                momentum=c.training.momentum,
+                weight_decay=c.training.weight_decay,
+                folder=c.data.folder,
+                samples=c.data.samples,
+                partition="iid" if pooled else c.partition.kind,
+                alpha=c.partition.alpha,
+                min_partition_size=c.partition.min_partition_size,
+                shards_per_node=c.partition.shards_per_node,
+                hidden=c.model.hidden,
+                evaluation_samples=c.evaluation.samples,
+                base=str(self.folder),
+                keep=only,
+            )
+        )
+
+    def local_steps(self, node: NodeId, trainer: Trainer) -> int:
+        """H of this node: given, or whole epochs over its own samples."""
+        training = self.config.training
+        if training.local_steps is not None:
+            return training.local_steps
+        assert training.local_epochs is not None
+        if not self.place(node).learns:
+            return 0
+        return training.local_epochs * ceil(trainer.samples(node) / training.batch_size)
+
+    def make_node(self, node: NodeId, *, run: str, trainer: Trainer, x0: Vector) -> Node:
+        """The state machine of one endpoint, as both drivers run it."""
+        place = self.place(node)
+        settings = NodeSettings(
+            run=run,
+            schema=trainer.schema,
+            node=node,
+            neighbours=place.neighbours,
+            samples=trainer.samples(node) if place.learns else 0,
+            local_steps=self.local_steps(node, trainer),
+            policy=self.policy,
+            steps_max=self._steps_max(),
+            digest=self.digest,
+        )
+        algorithm = place.algorithm
+        if isinstance(algorithm, FedAvgServer):
+            algorithm = replace(algorithm, rounds=self._rounds(algorithm, trainer))
+        return Node(settings, algorithm, x0)
+
+    def _steps_max(self) -> int | None:
+        """Steps at which a node finishes by itself; a star's clients are ended by their server."""
+        steps, kind = self.config.stop.steps, self.config.algorithm.kind
+        if steps is None or kind == "fedavg":
+            return None
+        return steps * len(self.topology.graph) if kind == "centralized" else steps
+
+    def _rounds(self, server: FedAvgServer, trainer: Trainer) -> int | None:
+        """Rounds in which the clients do, together, as many steps as the peers would."""
+        steps = self.config.stop.steps
+        if steps is None:
+            return None
+        clients = server.clients
+        mean = sum(self.local_steps(n, trainer) for n in clients) / len(clients)
+        return ceil(steps * len(clients) / (mean * len(server.cohort(0))))
+
+    def _star(self) -> Mapping[NodeId, Place]:
+        clients = self.learners
+        c = self.config
+        server = FedAvgServer(
+            clients=clients,
+            participation=c.algorithm.participation,
+            seed=c.seed,
+        )
+        weight = 1.0 / (1 + len(clients))
+        places = {
+            n: Place(node=n, neighbours=((SERVER, weight),), algorithm=FedAvgClient(SERVER))
+            for n in clients
+        }
+        heard = tuple((n, weight) for n in clients)
+        places[SERVER] = Place(node=SERVER, neighbours=heard, algorithm=server, learns=False)
+        return places
+
+    def _heard(self, node: NodeId) -> tuple[tuple[NodeId, float], ...]:
+        return self.places[node].neighbours
+
+    def _check_nodes(self, nodes: tuple[NodeId, ...]) -> None:
+        """Every node id that the file names elsewhere exists in the graph."""
+        for reserved in (SERVER, CENTRE):
+            if reserved in nodes:
+                raise ConfigError(f"topology: the node id {reserved!r} is taken by the baselines")
+        named = {f"compute.slowdown.{n}": n for n in self.config.compute.slowdown}
+        named |= {f"faults.crash[{i}].node": c.node for i, c in enumerate(self.config.faults.crash)}
+        for key, node in named.items():
+            if node not in nodes:
+                raise ConfigError(
+                    f"{key}: there is no node {node!r} in the topology; it has {_listed(nodes)}"
+                )
+
+
+def _listed(nodes: Iterable[NodeId]) -> str:
+    """The first few names, for a sentence."""
+    first = list(islice(nodes, 9))
+    return ", ".join(first[:8]) + (", ..." if len(first) > len(first[:8]) else "")
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """The experiment of a file, validated.
+
+    Raises:
+        ConfigError: the file is missing or says something that cannot be; names the key.
+    """
+    file = Path(path)
+    return Experiment(load_config(file), folder=file.resolve().parent)

@@ -1,0 +1,39 @@
+"""How long a local update takes in virtual time: a pure function of (seed, node, update)."""
+
+import math
+from collections.abc import Mapping
+
+from p2pfl.config.schema import ComputeConfig
+from p2pfl.draws import draw_normal
+from p2pfl.types import NodeId
+
+STEP_S_DEFAULT = 0.01
+
+
+class ComputeLaw:
+    """Durations of local updates; the k-th of a node is the same under every algorithm."""
+
+    def __init__(self, config: ComputeConfig, *, seed: int) -> None:
+        self._seed = seed
+        self._sigma = config.sigma if config.distribution == "lognormal" else 0.0
+        self._node_sigma = config.node_sigma
+        self._step_s = STEP_S_DEFAULT if config.step_s is None else config.step_s
+        self._slowdown: Mapping[str, float] = config.slowdown
+        self._pace: dict[NodeId, float] = {}
+
+    def duration_s(self, node: NodeId, steps: int, k: int) -> float:
+        """Virtual seconds of this node's k-th update of so many gradient steps."""
+        pace_s = self._pace.get(node)
+        if pace_s is None:
+            factor = self._slowdown.get(node, 1.0)
+            spread = _lognormal(self._node_sigma, draw_normal(self._seed, node, "pace", 0))
+            pace_s = self._pace[node] = self._step_s * factor * spread
+        if self._sigma == 0.0:
+            return pace_s * steps
+        jitter = _lognormal(self._sigma, draw_normal(self._seed, node, "duration", k))
+        return pace_s * steps * jitter
+
+
+def _lognormal(sigma: float, normal: float) -> float:
+    """A lognormal factor of mean 1."""
+    return math.exp(sigma * normal - sigma * sigma / 2.0)

@@ -1,0 +1,198 @@
+"""One experiment in virtual time, from start to result."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from p2pfl.experiment import Experiment
+from p2pfl.learning.trainer import Score, Trainer
+from p2pfl.protocol.node import Node
+from p2pfl.results.measure import consensus_distance, mean_model, network_sample
+from p2pfl.results.record import NetworkSample, NodeSample, RunResult
+from p2pfl.simulation.compute import ComputeLaw
+from p2pfl.simulation.network import StarNetwork
+from p2pfl.simulation.trace import Trace
+from p2pfl.simulation.world import Inhabitant, World
+from p2pfl.types import NodeId
+
+Progress = Callable[[NetworkSample], None]
+"""Told the network's numbers at each evaluation."""
+
+
+def simulate(
+    experiment: Experiment,
+    *,
+    seed: int | None = None,
+    trainer: Trainer | None = None,
+    trace_file: Path | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run the experiment in virtual time; the same seed gives the same result, bit for bit.
+
+    `trainer` may be handed in to share loaded data between runs of one task and seed.
+    """
+    if seed is not None and seed != experiment.config.seed:
+        experiment, trainer = experiment.replace(seed=seed), None
+    ready = trainer if trainer is not None else experiment.make_trainer()
+    lines: AbstractContextManager[IO[str] | None] = (
+        nullcontext() if trace_file is None else trace_file.open("w", encoding="utf-8")
+    )
+    with lines as file:
+        return Simulation(experiment, ready, Trace(file), progress).run()
+
+
+class Simulation:
+    """One simulation on its way: the world, its schedule, and what was measured so far."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        trainer: Trainer,
+        trace: Trace,
+        progress: Progress | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.trainer = trainer
+        self.trace = trace
+        self.curve: list[NetworkSample] = []
+        self.samples: list[NodeSample] = []
+        self.world = self._make_world()
+        self._progress = progress
+        self._ended = False
+
+    def run(self) -> RunResult:
+        """Let the world run to its end and sum up."""
+        self.world.start()
+        self._schedule()
+        while not self._ended and self.world.step():
+            if not self._ended and self.world.quiet and not self._returns_to_come():
+                self.world.deliver_the_rest()
+                self._end("finished")
+        return self._result()
+
+    def _make_world(self) -> World:
+        experiment, trainer = self.experiment, self.trainer
+        config, places = experiment.config, experiment.places
+        x0 = trainer.initial()
+        hearers: dict[NodeId, list[NodeId]] = {name: [] for name in places}
+        for place in places.values():
+            for peer, _ in place.neighbours:
+                hearers[peer].append(place.node)
+
+        def make_node(name: NodeId) -> Node:
+            return experiment.make_node(
+                name, run=f"{config.name}-simulated", trainer=trainer, x0=x0
+            )
+
+        return World(
+            make_node=make_node,
+            hearers={name: tuple(heard_by) for name, heard_by in hearers.items()},
+            servers=frozenset(name for name, place in places.items() if not place.learns),
+            trainer=trainer,
+            batch_size=config.training.batch_size,
+            law=ComputeLaw(config.compute, seed=config.seed),
+            network=StarNetwork(config.network, config.seed),
+            trace=self.trace,
+            seed=config.seed,
+        )
+
+    def _schedule(self) -> None:
+        """Faults, evaluations and the end come from outside the nodes, at their times."""
+        world, config = self.world, self.experiment.config
+        for fault in config.faults.crash:
+            node = NodeId(fault.node)
+            if node not in world.inhabitants:
+                continue
+            world.at(fault.at_s, partial(world.crash, node))
+            if fault.restart_s is not None:
+                world.at(fault.restart_s, partial(world.restart, node))
+        world.at(0.0, self._evaluate_and_plan)
+        if config.stop.time_s is not None:
+            world.at(config.stop.time_s, partial(self._end, "time"))
+
+    def _returns_to_come(self) -> bool:
+        """True while a crashed node is still to come back."""
+        return any(
+            fault.restart_s is not None and fault.restart_s > self.world.now_s
+            for fault in self.experiment.config.faults.crash
+        )
+
+    def _end(self, reason: str) -> None:
+        self._ended = True
+        if not self.curve or self.curve[-1].at_s < self.world.now_s:
+            self._evaluate()
+        self.world.end(reason)
+
+    # ------------------------------------------------------------ measuring
+
+    def _evaluate_and_plan(self) -> None:
+        self._evaluate()
+        every_s = self.experiment.config.evaluation.every_s
+        self.world.at(every_s * len(self.curve), self._evaluate_and_plan)
+
+    def _evaluate(self) -> None:
+        """Score every living learner's served model, and the mean of their x."""
+        world, now = self.world, self.world.now_s
+        learners = [world.inhabitants[name] for name in self.experiment.learners]
+        living = [one for one in learners if one.alive]
+        names = [one.name for one in living]
+        scores = self.trainer.evaluate([one.node.served(now) for one in living], names)
+        scored = dict(zip(names, scores, strict=True))
+        taken = [self._node_sample(one, scored.get(one.name)) for one in learners]
+        self.samples.extend(taken)
+        publics = [one.node.public() for one in living]
+        average = (
+            self.trainer.evaluate([mean_model(publics)], names[:1])[0].accuracy if living else None
+        )
+        point = network_sample(
+            taken,
+            at_s=now,
+            accuracy_average_model=average,
+            distance=consensus_distance(publics) if living else None,
+            endpoint_bytes=[e.total_bytes for e in world.network.endpoints.values()],
+        )
+        self.curve.append(point)
+        if self._progress is not None:
+            self._progress(point)
+
+    def _node_sample(self, one: Inhabitant, score: Score | None) -> NodeSample:
+        endpoint = self.world.network.endpoints[one.name]
+        return NodeSample(
+            at_s=self.world.now_s,
+            node=one.name,
+            version=one.tally.versions,
+            steps=one.tally.steps,
+            loss=float("nan") if score is None else score.loss,
+            accuracy=None if score is None else score.accuracy,
+            per_class=() if score is None else score.per_class,
+            staleness_max=one.tally.staleness_max,
+            out_bytes=endpoint.out_bytes,
+            in_bytes=endpoint.in_bytes,
+            alive=one.alive,
+        )
+
+    def _result(self) -> RunResult:
+        experiment, world = self.experiment, self.world
+        config = experiment.config
+        living = [world.inhabitants[n] for n in experiment.learners if world.inhabitants[n].alive]
+        return RunResult(
+            name=config.name,
+            label=experiment.label,
+            driver="simulation",
+            seed=config.seed,
+            config=config,
+            dimension=self.trainer.dimension,
+            duration_s=world.now_s,
+            wall_s=0.0,
+            staleness_bound=experiment.policy.limit,
+            staleness_unit=experiment.staleness_unit,
+            curve=tuple(self.curve),
+            samples=tuple(self.samples),
+            nodes=tuple(one.totals(world.network) for one in world.inhabitants.values()),
+            edges=experiment.edges,
+            served={one.name: one.node.served(world.now_s) for one in living},
+            public={one.name: one.node.public() for one in living},
+            trace_hash=self.trace.digest(),
+        )

@@ -1,0 +1,317 @@
+"""The virtual world: one heap of events, one seed, the same nodes as in real time.
+
+Training is lazy. `Train` is a pure function of its effect and its duration never depends on its
+result, so a training is computed only when its `Trained` event is due, and then together with
+all others that are under way, in one call of the trainer. A crash discards the result.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from p2pfl.draws import draw_bits
+from p2pfl.learning.trainer import Trainer, TrainJob, TrainOutcome
+from p2pfl.messages import (
+    Effect,
+    Ended,
+    Event,
+    Incarnation,
+    Message,
+    PeerLost,
+    Publish,
+    Received,
+    Record,
+    Send,
+    Started,
+    Stop,
+    Train,
+    Trained,
+    Wake,
+    Woken,
+)
+from p2pfl.protocol.node import Node, Phase
+from p2pfl.results.record import NodeTotals
+from p2pfl.simulation.compute import ComputeLaw
+from p2pfl.simulation.network import Endpoint, Parcel, StarNetwork
+from p2pfl.simulation.tally import Tally
+from p2pfl.simulation.trace import Trace
+from p2pfl.types import NodeId, Vector
+
+
+class Action(Protocol):
+    """Something that happens in the world at its time."""
+
+    def __call__(self) -> None:
+        """Let it happen."""
+        ...
+
+
+@dataclass(slots=True)
+class Training:
+    """One training under way; its outcome is computed when anybody's is first needed."""
+
+    job: TrainJob
+    token: int
+    outcome: TrainOutcome | None = None
+
+
+@dataclass(slots=True)
+class Inhabitant:
+    """One node in the world, through all its lives."""
+
+    name: NodeId
+    node: Node
+    tally: Tally
+    hearers: tuple[NodeId, ...]
+    """Who has subscribed to what this node publishes."""
+    alive: bool = True
+    life: int = 1
+    updates: int = 0
+    """Trainings begun, over all lives: the counter of durations."""
+    momentum: Vector | None = None
+    training: Training | None = None
+
+    def totals(self, network: StarNetwork) -> NodeTotals:
+        """The node's line of the run's summary."""
+        refused = {f"{peer}: {why}": n for (peer, why), n in sorted(self.node.refused.items())}
+        return self.tally.totals(network.endpoints[self.name], refused)
+
+
+class World:
+    """Runs nodes in virtual time. Deterministic: same arguments, same trace, bit for bit."""
+
+    def __init__(
+        self,
+        *,
+        make_node: Callable[[NodeId], Node],
+        hearers: Mapping[NodeId, tuple[NodeId, ...]],
+        servers: frozenset[NodeId],
+        trainer: Trainer,
+        batch_size: int,
+        law: ComputeLaw,
+        network: StarNetwork,
+        trace: Trace,
+        seed: int,
+    ) -> None:
+        self.now_s = 0.0
+        self.trainer = trainer
+        self.network = network
+        self.trace = trace
+        self.node_steps = 0
+        self.batches = 0
+        """Calls of the trainer: node updates over this is the mean batch width."""
+        self._make_node = make_node
+        self._batch_size = batch_size
+        self._law = law
+        self._seed = seed
+        self._heap: list[tuple[float, int, bool, Action]] = []
+        self._order = count()
+        self._under_way: dict[NodeId, Training] = {}
+        self._some_stopped = False
+        self.inhabitants = {
+            name: Inhabitant(
+                name=name,
+                node=make_node(name),
+                tally=Tally(name, "server" if name in servers else "node"),
+                hearers=heard_by,
+            )
+            for name, heard_by in hearers.items()
+        }
+        for name in hearers:
+            network.endpoints.setdefault(name, Endpoint())
+
+    # ------------------------------------------------------------ time
+
+    def at(self, at_s: float, action: Action, *, delivery: bool = False) -> None:
+        """Let `action` happen at `at_s`; equal times happen in the order of these calls."""
+        heappush(self._heap, (at_s, next(self._order), delivery, action))
+
+    def step(self) -> bool:
+        """Let the next thing happen; False if nothing is left."""
+        if not self._heap:
+            return False
+        self.now_s, _, _, action = heappop(self._heap)
+        action()
+        return True
+
+    @property
+    def next_s(self) -> float:
+        """When the next thing happens; inf if nothing does."""
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def start(self) -> None:
+        """Bring every node to life at time 0, in order."""
+        for one in self.inhabitants.values():
+            self.at(0.0, self._beginning(one, rejoining=False))
+
+    def end(self, reason: str) -> None:
+        """Tell every living node that the run is over."""
+        for one in self.inhabitants.values():
+            if one.alive:
+                self._happen(one, Ended(reason))
+
+    @property
+    def quiet(self) -> bool:
+        """True if every living node's own work is done (looked up when one has stopped)."""
+        if not self._some_stopped:
+            return False
+        self._some_stopped = False
+        done = (Phase.FINISHED, Phase.ENDED)
+        return all(not one.alive or one.node.phase in done for one in self.inhabitants.values())
+
+    def deliver_the_rest(self) -> None:
+        """Let what is still in the network arrive; nothing else happens any more."""
+        while self._heap:
+            at_s, _, delivery, action = heappop(self._heap)
+            if delivery:
+                self.now_s = at_s
+                action()
+
+    # ------------------------------------------------------------ life and death
+
+    def crash(self, name: NodeId) -> None:
+        """The node dies at once: its training is lost, and the broker tells its neighbours."""
+        one = self.inhabitants[name]
+        if not one.alive:
+            return
+        one.alive = False
+        one.training = one.momentum = None
+        self._under_way.pop(name, None)
+        one.tally.outcome = "crashed"
+        self._some_stopped = True
+        lost = PeerLost(name, self._incarnation(one))
+        for hearer in one.hearers:
+            self.at(self.now_s + self.network.config.latency_s, self._telling(hearer, lost))
+
+    def restart(self, name: NodeId) -> None:
+        """The node comes back with nothing but its data, and hears what the broker kept."""
+        one = self.inhabitants[name]
+        if one.alive:
+            return
+        one.alive = True
+        one.life += 1
+        one.node = self._make_node(name)
+        one.tally.outcome = "running"
+        self._beginning(one, rejoining=True)()
+        peers = one.node.neighbourhood.peers
+        for message in self.network.stored(peers):
+            parcel = Parcel(message, (name,), self.network.size_bytes(message))
+            self.at(
+                self.now_s + self.network.config.latency_s, self._delivery(parcel, retained=True)
+            )
+
+    def _incarnation(self, one: Inhabitant) -> Incarnation:
+        return Incarnation(one.life, draw_bits(self._seed, one.name, "incarnation", one.life))
+
+    # ------------------------------------------------------------ events to nodes
+
+    def _happen(self, one: Inhabitant, event: Event) -> None:
+        effects = one.node.handle(event, self.now_s)
+        self.trace.add(self.now_s, one.name, event, effects)
+        for effect in effects:
+            self._perform(one, effect)
+
+    def _perform(self, one: Inhabitant, effect: Effect) -> None:
+        match effect:
+            case Train():
+                self._begin_training(one, effect)
+            case Publish(message):
+                self._carry(one.name, message, one.hearers, retain=True)
+            case Send(peer, message):
+                self._carry(one.name, message, (peer,), retain=False)
+            case Wake(at_s, token):
+                self.at(at_s, self._waking(one, token))
+            case Record():
+                one.tally.add_mix(effect)
+            case Stop(reason):
+                self._some_stopped = True
+                one.tally.outcome = "finished" if not reason.startswith("diverged") else reason
+
+    def _carry(
+        self, sender: NodeId, message: Message, receivers: tuple[NodeId, ...], *, retain: bool
+    ) -> None:
+        for latency_s, parcel in self.network.carry(sender, message, receivers, retain=retain):
+            self.at(self.now_s + latency_s, self._delivery(parcel, retained=False), delivery=True)
+
+    # ------------------------------------------------------------ actions
+
+    def _beginning(self, one: Inhabitant, *, rejoining: bool) -> Action:
+        def begin() -> None:
+            if one.alive:
+                self._happen(one, Started(self._incarnation(one), rejoining=rejoining))
+
+        return begin
+
+    def _delivery(self, parcel: Parcel, *, retained: bool) -> Action:
+        def deliver() -> None:
+            event = Received(parcel.message, retained=retained)
+            for name in parcel.receivers:
+                one = self.inhabitants[name]
+                if one.alive:
+                    self.network.count_in(name, parcel)
+                    self._happen(one, event)
+
+        return deliver
+
+    def _telling(self, name: NodeId, event: Event) -> Action:
+        def tell() -> None:
+            one = self.inhabitants[name]
+            if one.alive:
+                self._happen(one, event)
+
+        return tell
+
+    def _waking(self, one: Inhabitant, token: int) -> Action:
+        life = one.life
+
+        def wake() -> None:
+            if one.alive and one.life == life:
+                self._happen(one, Woken(token))
+
+        return wake
+
+    # ------------------------------------------------------------ training
+
+    def _begin_training(self, one: Inhabitant, effect: Train) -> None:
+        job = TrainJob(
+            node=one.name,
+            start=effect.start,
+            first_step=effect.first_step,
+            steps=effect.steps,
+            momentum=None if effect.fresh_optimizer else one.momentum,
+            correction=effect.correction,
+        )
+        training = Training(job, effect.token)
+        one.training = self._under_way[one.name] = training
+        duration_s = self._law.duration_s(one.name, effect.steps, one.updates)
+        one.updates += 1
+        self.at(self.now_s + duration_s, self._training_end(one, training))
+
+    def _training_end(self, one: Inhabitant, training: Training) -> Action:
+        def end() -> None:
+            if one.training is not training:
+                return
+            if training.outcome is None:
+                self._compute()
+            outcome = training.outcome
+            assert outcome is not None
+            one.training = None
+            one.momentum = outcome.momentum
+            one.tally.steps += training.job.steps
+            one.tally.samples += training.job.steps * self._batch_size
+            one.tally.versions += 1
+            self.node_steps += training.job.steps
+            self._happen(one, Trained(training.token, outcome.vector, outcome.loss))
+
+        return end
+
+    def _compute(self) -> None:
+        """Do all trainings that are under way in one call."""
+        pending = list(self._under_way.values())
+        self._under_way.clear()
+        outcomes = self.trainer.train([training.job for training in pending])
+        self.batches += 1
+        for training, outcome in zip(pending, outcomes, strict=True):
+            training.outcome = outcome
