@@ -1,0 +1,129 @@
+"""The command `p2pfl`: finds the subcommand, and turns the errors of a user into one line.
+
+A command is a module `p2pfl.cli.<name>` with `add_arguments` and `run`. Only the one that is
+called is imported, so that help is there at once.
+"""
+
+# ruff: noqa: T201 - a command line prints
+
+import argparse
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, cast
+
+from p2pfl.errors import ConfigError, DataError, TransportError
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "simulate": "run an experiment in virtual time, the same for the same seed",
+    "compare": "put an experiment next to FedAvg, D-PSGD, local and centralized training",
+    "run": "run an experiment for real, one process per node, on this machine",
+    "node": "run one node of an experiment, on this machine",
+    "broker": "run the embedded MQTT broker alone",
+    "topology": "describe a graph: degrees, diameter, spectral gap, picture",
+    "report": "make the page with pictures, of one run or of many side by side",
+}
+
+USER_ERROR: Final = 2
+"""The exit code of argparse for wrong usage, hence of every error that is the user's to mend."""
+INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells have it."""
+
+_USAGE: Final = "usage: p2pfl COMMAND [OPTIONS]"
+
+_TRY: Final = """\
+Try first:
+  p2pfl simulate examples/digits.toml          eight nodes learn digits, in seconds
+  p2pfl compare examples/digits.toml           the same next to FedAvg and others
+  p2pfl run examples/digits.toml               the same for real, over MQTT
+
+p2pfl COMMAND --help tells more about each."""
+
+
+class Command(Protocol):
+    """What a module of a command offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; the exit code."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code.
+
+    0 done, 2 the user's to mend (one line on stderr says what), 130 interrupted. Every other
+    exception is ours, and leaves with its traceback.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    first = words[0] if words else "--help"
+    if first in {"-h", "--help", "help"}:
+        print(overview())
+        return 0
+    if first == "--version":
+        print(f"p2pfl {version()}")
+        return 0
+    try:
+        return _run(first, words[1:])
+    except (ConfigError, DataError, TransportError) as error:
+        return _tell(str(error))
+    except KeyboardInterrupt:
+        print("p2pfl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def overview() -> str:
+    """What `p2pfl --help` shows: the commands of this installation, and what to try first."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items() if _is_here(name)]
+    return "\n".join(
+        [
+            "p2pfl: learning without a server. Every node trains on its own data and gossips its",
+            "model to its neighbours in a graph; nobody waits for the slowest.",
+            "",
+            _USAGE,
+            "",
+            *lines,
+            "",
+            _TRY,
+        ]
+    )
+
+
+def version() -> str:
+    """The version of the installed distribution."""
+    # Reading metadata takes longer than all the rest of `--help`.
+    from importlib import metadata
+
+    return metadata.version("p2pfl-gossip")
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    if name not in COMMANDS or not _is_here(name):
+        known = [each for each in COMMANDS if _is_here(each)]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return _tell(f"there is no command {name!r}{hint} (p2pfl --help lists them)")
+    command = cast("Command", importlib.import_module(f"p2pfl.cli.{name}"))
+    parser = argparse.ArgumentParser(prog=f"p2pfl {name}", description=_sentence(COMMANDS[name]))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
+
+
+def _is_here(name: str) -> bool:
+    return importlib.util.find_spec(f"p2pfl.cli.{name}") is not None
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _tell(sentence: str) -> int:
+    """One line on stderr, whatever line breaks the error carries."""
+    print(f"p2pfl: {' '.join(sentence.split())}", file=sys.stderr)
+    return USER_ERROR
