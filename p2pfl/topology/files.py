@@ -102,19 +102,19 @@ def _edge_list(text: str) -> Graph:
 
 
 def _graphml(text: str) -> Graph:
-    from networkx import parse_graphml  # noqa: PLC0415 - slow to load, and only needed here
+    from networkx import parse_graphml
 
     return _from_networkx(text, parse_graphml, name="GraphML")
 
 
 def _gml(text: str) -> Graph:
-    from networkx import parse_gml  # noqa: PLC0415 - slow to load, and only needed here
+    from networkx import parse_gml
 
     return _from_networkx(text, parse_gml, name="GML")
 
 
 def _node_link(text: str) -> Graph:
-    from networkx import node_link_graph  # noqa: PLC0415 - slow to load, and only needed here
+    from networkx import node_link_graph
 
     def parse(text: str) -> Any:  # noqa: ANN401 - any of networkx's four graph classes
         data = json.loads(text)

@@ -127,8 +127,8 @@ def _of_circulant(count: int, offsets: tuple[int, ...]) -> float:
 
 
 def _of_sparse(graph: Graph, weights: WeightsName) -> float:
-    from scipy.sparse import csr_array  # noqa: PLC0415 - slow to load, and only needed here
-    from scipy.sparse.linalg import eigs  # noqa: PLC0415 - the same
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import eigs
 
     position = {node: i for i, node in enumerate(graph.nodes)}
     entries: list[tuple[int, int, float]] = []
@@ -149,12 +149,12 @@ def _of_sparse(graph: Graph, weights: WeightsName) -> float:
 
 def _of_symmetric(matrix: Any) -> float:  # noqa: ANN401 - scipy ships no types
     """Lanczos; where the gap is too small for it, with the inverse around 1."""
-    from scipy.sparse import eye_array  # noqa: PLC0415 - slow to load, and only needed here
-    from scipy.sparse.linalg import ArpackNoConvergence, eigsh  # noqa: PLC0415 - the same
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
     start = np.random.default_rng(0).standard_normal(matrix.shape[0])
     try:
-        largest = eigsh(matrix, k=2, which="LA", v0=start, maxiter=50, return_eigenvectors=False)
+        largest = eigsh(matrix, k=2, which="LA", v0=start, maxiter=300, return_eigenvectors=False)
     except ArpackNoConvergence:
         shift = 1.0 + 1e-9
         near_one = (matrix - shift * eye_array(matrix.shape[0])).tocsc()
@@ -172,7 +172,7 @@ def _inverse_iteration(
     start: NDArray[np.float64],
     shift: float,
 ) -> NDArray[np.float64]:
-    from scipy.sparse.linalg import LinearOperator, eigsh, splu  # noqa: PLC0415 - the same
+    from scipy.sparse.linalg import LinearOperator, eigsh, splu
 
     solve = LinearOperator(shifted.shape, matvec=splu(shifted).solve, dtype=np.float64)
     inverse = eigsh(solve, k=2, which="LM", v0=start, return_eigenvectors=False)
