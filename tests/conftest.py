@@ -1,0 +1,21 @@
+"""What all tests share: how hypothesis searches, and one thread for arithmetic."""
+
+import os
+
+from hypothesis import settings
+
+# Before anything imports numpy or torch: several test processes share few cores, and sums of one
+# thread are the same on every machine.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+# Pictures are drawn without a screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# No deadline: a slow machine is no failure. The blob reproduces a failure elsewhere.
+settings.register_profile("default", deadline=None, print_blob=True)
+# The same examples every time: a change is judged by itself and not by the luck of its run.
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
+)
