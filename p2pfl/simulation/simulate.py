@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Score, Trainer
 from p2pfl.protocol.node import Node
 from p2pfl.results.measure import consensus_distance, mean_model, network_sample
 from p2pfl.results.record import NetworkSample, NodeSample, RunResult
-from p2pfl.simulation.compute import ComputeLaw
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import Inhabitant, World

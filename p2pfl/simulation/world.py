@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
+from p2pfl.compute import ComputeLaw
 from p2pfl.draws import draw_bits
 from p2pfl.learning.trainer import Trainer, TrainJob, TrainOutcome
 from p2pfl.messages import (
@@ -33,9 +34,8 @@ from p2pfl.messages import (
 )
 from p2pfl.protocol.node import Node, Phase
 from p2pfl.results.record import NodeTotals
-from p2pfl.simulation.compute import ComputeLaw
+from p2pfl.results.tally import Tally
 from p2pfl.simulation.network import Endpoint, Parcel, StarNetwork
-from p2pfl.simulation.tally import Tally
 from p2pfl.simulation.trace import Trace
 from p2pfl.types import NodeId, Vector
 

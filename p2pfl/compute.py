@@ -1,13 +1,17 @@
-"""How long a local update takes in virtual time: a pure function of (seed, node, update)."""
+"""How long a local update takes: a pure function of (seed, node, update).
+
+The simulator's clock follows this law, and real nodes that are to be slower than their machine.
+"""
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from p2pfl.config.schema import ComputeConfig
 from p2pfl.draws import draw_normal
 from p2pfl.types import NodeId
 
-STEP_S_DEFAULT = 0.01
+STEP_S_DEFAULT: Final = 0.01
 
 
 class ComputeLaw:
@@ -22,7 +26,7 @@ class ComputeLaw:
         self._pace: dict[NodeId, float] = {}
 
     def duration_s(self, node: NodeId, steps: int, k: int) -> float:
-        """Virtual seconds of this node's k-th update of so many gradient steps."""
+        """Seconds of this node's k-th update of so many gradient steps."""
         pace_s = self._pace.get(node)
         if pace_s is None:
             factor = self._slowdown.get(node, 1.0)
@@ -32,6 +36,10 @@ class ComputeLaw:
             return pace_s * steps
         jitter = _lognormal(self._sigma, draw_normal(self._seed, node, "duration", k))
         return pace_s * steps * jitter
+
+    def factor(self, node: NodeId, k: int) -> float:
+        """How much longer this node's k-th update takes than a plain node's mean update."""
+        return self.duration_s(node, 1, k) / self._step_s
 
 
 def _lognormal(sigma: float, normal: float) -> float:

@@ -1,16 +1,50 @@
-"""What one simulated node's run adds up to, over all its lives."""
+"""What one node's run adds up to: the mixes with their staleness, and the work."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from p2pfl.messages import Record
 from p2pfl.results.record import NodeTotals, Role
-from p2pfl.simulation.network import Endpoint
 from p2pfl.types import NodeId
+
+
+class Endpoint(Protocol):
+    """Bytes and messages at one endpoint, as either driver counts them."""
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes out; a publish counts once."""
+        ...
+
+    @property
+    def in_bytes(self) -> int:
+        """Bytes in."""
+        ...
+
+    @property
+    def fan_out_bytes(self) -> int:
+        """Bytes out times receivers."""
+        ...
+
+    @property
+    def control_bytes(self) -> int:
+        """Bytes of what is no model, in and out."""
+        ...
+
+    @property
+    def out_messages(self) -> int:
+        """Messages out."""
+        ...
+
+    @property
+    def in_messages(self) -> int:
+        """Messages in."""
+        ...
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts that survive a crash: they belong to the run, not to one life of the node."""
+    """Counts of one node. Those of a simulated one span its lives, those of a process its own."""
 
     node: NodeId
     role: Role
@@ -35,7 +69,9 @@ class Tally:
         for reading in record.readings:
             self.age_max_s = max(self.age_max_s, reading.age_s)
 
-    def totals(self, endpoint: Endpoint, refused: dict[str, int]) -> NodeTotals:
+    def totals(
+        self, endpoint: Endpoint, refused: dict[str, int], *, superseded: int = 0
+    ) -> NodeTotals:
         """The node's line of the run's summary."""
         return NodeTotals(
             node=self.node,
@@ -54,6 +90,7 @@ class Tally:
             control_bytes=endpoint.control_bytes,
             out_messages=endpoint.out_messages,
             in_messages=endpoint.in_messages,
+            superseded=superseded,
             refused=refused,
             outcome=self.outcome,
         )
