@@ -102,7 +102,9 @@ class FedAvgServer(VectorAlgorithm):
 
 def _has_answered(neighbour: Neighbour, round_: int) -> bool:
     header = neighbour.header
-    return header is not None and header.kind == UPDATE and header.version == round_ + 1
+    if header is None or neighbour.vector is None:
+        return False
+    return header.kind == UPDATE and header.version == round_ + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

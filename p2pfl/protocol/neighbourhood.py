@@ -1,7 +1,7 @@
 """All neighbours of one node, seen through the staleness policy at one moment."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from p2pfl.messages import Neighbour, PresenceState, Reading
 from p2pfl.protocol.peers import Peer
@@ -148,3 +148,4 @@ class Neighbourhood:
                 return live and staleness <= self.policy.bound
             case "drop":
                 return staleness <= self.policy.bound and not peer.gone(now, self.policy)
+        assert_never(self.policy.policy)

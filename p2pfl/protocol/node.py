@@ -11,7 +11,7 @@ finished node goes on hearing and answering until the driver ends the run.
 
 from collections import Counter
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -111,6 +111,8 @@ class Node:
                 if self.phase not in (Phase.FINISHED, Phase.ENDED):
                     effects.append(Stop(reason))
                 self.phase = Phase.ENDED
+            case _:
+                assert_never(event)
         return effects
 
     def served(self, now: float) -> Vector:
@@ -175,6 +177,8 @@ class Node:
             case VersionRequest():
                 effects.extend(self._voice.answer(message))
                 return
+            case _:
+                assert_never(message)
         if not news:
             self.refused[(sender, "old")] += 1
         elif self.phase in (Phase.WAITING, Phase.REJOINING):
@@ -219,9 +223,9 @@ class Node:
         if step.finished:
             self._finish("finished", now, effects)
         elif step.train is not None:
+            plan = step.train
             self.phase = Phase.TRAINING
             self._training += 1
-            plan = step.train
             effects.append(
                 Train(
                     token=self._training,

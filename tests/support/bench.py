@@ -1,0 +1,150 @@
+"""A node in the hand: its messages, its neighbours' messages, and what it did."""
+
+from typing import Any
+
+import numpy as np
+
+from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.messages import (
+    Effect,
+    Event,
+    Header,
+    Incarnation,
+    ModelMessage,
+    Presence,
+    PresenceState,
+    Received,
+    Started,
+    Trained,
+)
+from p2pfl.protocol.node import Node, Phase
+from p2pfl.protocol.settings import NodeSettings
+from p2pfl.protocol.staleness import StalenessPolicy
+from p2pfl.types import NodeId, Vector
+
+FIRST = Incarnation(1, 7)
+
+
+def vector(*values: float) -> Vector:
+    return np.array(values, dtype=np.float32)
+
+
+class Bench:
+    """One node with neighbours n1 and n2, driven by hand."""
+
+    def __init__(
+        self,
+        policy: StalenessPolicy,
+        algorithm: Algorithm[Any],
+        *,
+        steps_max: int | None = None,
+    ) -> None:
+        settings = NodeSettings(
+            run="run",
+            schema="schema",
+            node=NodeId("n0"),
+            neighbours=((NodeId("n1"), 0.25), (NodeId("n2"), 0.25)),
+            samples=3,
+            local_steps=2,
+            policy=policy,
+            steps_max=steps_max,
+            digest="digest",
+        )
+        self.node = Node(settings, algorithm, vector(0.0))
+        self.effects: list[Effect] = []
+        self.sequences: dict[tuple[str, Incarnation], int] = {}
+
+    def tell(self, event: Event, now: float) -> list[Effect]:
+        """Hand in an event; what the node wants done, also kept in `effects`."""
+        effects = self.node.handle(event, now)
+        self.effects += effects
+        return effects
+
+    def in_phase(self, phase: Phase) -> bool:
+        """Whether the node is at this place in its life."""
+        return self.node.phase is phase
+
+    def start(self, now: float = 0.0, *, rejoining: bool = False) -> list[Effect]:
+        """The node comes to life."""
+        return self.tell(Started(FIRST, rejoining=rejoining), now)
+
+    def trained(self, now: float, *values: float, loss: float = 1.0) -> list[Effect]:
+        """The training under way ends (at `values`, or at 1)."""
+        token = self.node._training  # the token that is awaited
+        return self.tell(Trained(token, vector(*(values or (1.0,))), loss), now)
+
+    def model(
+        self,
+        peer: str,
+        version: int,
+        now: float,
+        *,
+        value: float = 0.0,
+        sent_s: float | None = None,
+        period_s: float = 0.0,
+        sequence: int | None = None,
+        retained: bool = False,
+        incarnation: Incarnation = FIRST,
+        oldest_version: int | None = None,
+        run: str = "run",
+        schema: str = "schema",
+        dimension: int = 1,
+    ) -> list[Effect]:
+        """A model of `peer` comes in at `now`."""
+        place = (peer, incarnation)
+        self.sequences[place] = self.sequences.get(place, 0) + 1
+        header = Header(
+            run=run,
+            schema=schema,
+            node=NodeId(peer),
+            incarnation=incarnation,
+            sequence=self.sequences[place] if sequence is None else sequence,
+            version=version,
+            oldest_version=max(0, version - 1) if oldest_version is None else oldest_version,
+            sent_s=now if sent_s is None else sent_s,
+            period_s=period_s,
+        )
+        message = ModelMessage(header, np.full(dimension, value, dtype=np.float32))
+        return self.tell(Received(message, retained=retained), now)
+
+    def beat(
+        self,
+        peer: str,
+        now: float,
+        *,
+        state: PresenceState = PresenceState.TRAINING,
+        version: int = 0,
+        period_s: float = 0.0,
+        sent_s: float | None = None,
+        retained: bool = False,
+        incarnation: Incarnation = FIRST,
+        digest: str = "digest",
+    ) -> list[Effect]:
+        """A sign of life of `peer` comes in at `now`."""
+        presence = Presence(
+            run="run",
+            node=NodeId(peer),
+            incarnation=incarnation,
+            state=state,
+            version=version,
+            period_s=period_s,
+            sent_s=now if sent_s is None else sent_s,
+            digest=digest,
+        )
+        return self.tell(Received(presence, retained=retained), now)
+
+    def mixed(self, now: float) -> set[str]:
+        """The peers that a mix at `now` would use."""
+        sight = self.node.neighbourhood.look(self.node.version, now)
+        return {n.peer for n in sight.neighbours if n.trust > 0.0}
+
+
+def make_bench(
+    policy: StalenessPolicy | None = None,
+    algorithm: Algorithm[Any] | None = None,
+    *,
+    steps_max: int | None = None,
+) -> Bench:
+    """A node in the hand: by default the default policy and PullMix."""
+    return Bench(policy or StalenessPolicy(), algorithm or PullMix(), steps_max=steps_max)
