@@ -123,10 +123,10 @@ def _check_names(config: ExperimentConfig, place: Place) -> None:
     for node in config.compute.slowdown:
         _check_node(node, place.at("compute.slowdown"))
     for position, crash in enumerate(config.faults.crash):
-        _check_node(crash.node, place.at(f"faults.crash.{position}.node"))
+        _check_node(crash.node, place.at(f"faults.crash[{position}].node"))
     for position, edge in enumerate(config.topology.edges):
         for node in edge:
-            _check_node(node, place.at(f"topology.edges.{position}"))
+            _check_node(node, place.at(f"topology.edges[{position}]"))
 
 
 def _check_node(node: str, place: Place) -> None:
@@ -231,7 +231,7 @@ def _check_staleness(config: ExperimentConfig, place: Place) -> None:
 
 def _check_faults(config: ExperimentConfig, place: Place) -> None:
     for position, crash in enumerate(config.faults.crash):
-        here = place.at(f"faults.crash.{position}")
+        here = place.at(f"faults.crash[{position}]")
         if crash.at_s < 0:
             raise here.at("at_s").error(f"is {crash.at_s:g}; allowed: at least 0")
         if crash.restart_s is not None and crash.restart_s <= crash.at_s:

@@ -35,7 +35,9 @@ class Place:
     key: str = ""
 
     def at(self, name: object) -> "Place":
-        """The place one key further down."""
+        """The place one key, or one position in a list, further down."""
+        if isinstance(name, int):
+            return Place(self.source, f"{self.key}[{name}]")
         return Place(self.source, f"{self.key}.{name}" if self.key else str(name))
 
     def error(self, sentence: str) -> ConfigError:

@@ -93,7 +93,7 @@ def test_the_edge_of_a_range_is_allowed(key: str, value: float) -> None:
 
 
 def test_each_item_of_a_list_is_in_range() -> None:
-    assert "model.hidden.1 is 0" in refused({"model.hidden": [8, 0]})
+    assert "model.hidden[1] is 0" in refused({"model.hidden": [8, 0]})
 
 
 def test_every_range_belongs_to_a_key_of_the_schema() -> None:
@@ -232,10 +232,10 @@ def test_waiting_counts_whole_versions() -> None:
 
 def test_a_restart_comes_after_the_crash() -> None:
     crash = {"node": "n1", "at_s": 5, "restart_s": 5}
-    assert "faults.crash.0.restart_s is 5; allowed: above at_s" in refused(
+    assert "faults.crash[0].restart_s is 5; allowed: above at_s" in refused(
         {"faults.crash": [crash]}
     )
-    assert "faults.crash.0.at_s is -1" in refused({"faults.crash": [{**crash, "at_s": -1}]})
+    assert "faults.crash[0].at_s is -1" in refused({"faults.crash": [{**crash, "at_s": -1}]})
     values = {"faults.crash": [{**crash, "restart_s": 6}, {"node": "n1", "at_s": 7}]}
     assert len(with_values(base(), values).faults.crash) == 2
 
