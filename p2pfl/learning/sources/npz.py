@@ -19,7 +19,8 @@ def load_npz(path: Path) -> Dataset:
         DataError: The file is missing, torn, pickled, or lacks x or y.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a torn file numpy leaves its own handle open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error

@@ -5,6 +5,7 @@ Source: Vanschoren et al., OpenML: networked science in machine learning, 2013.
 
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,20 +31,27 @@ Fetch = Callable[[str], tuple[Array, Array]]
 def fetch_openml(name: str) -> tuple[Array, Array]:
     """Pixels `[m, 784]` and labels `[m]` of a data set by our name, over the network.
 
+    Takes a minute or so: OpenML's format is text. What is on its way lies in the cache.
+
     Raises:
         DataError: The network or the server failed, or what came is not what was asked for.
     """
     # scikit-learn takes a second to import, so only who fetches pays.
     from sklearn.datasets import fetch_openml as fetch
 
+    cache = cache_folder(name)
     try:
-        bunch = fetch(
-            data_id=OPENML_ID[name],
-            as_frame=False,
-            parser="liac-arff",  # The other parser needs pandas.
-            cache=False,
-            n_retries=1,
-        )
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder, warnings.catch_warnings():
+            # Each retry warns; what matters is whether it succeeds in the end.
+            warnings.simplefilter("ignore")
+            bunch = fetch(
+                data_id=OPENML_ID[name],
+                as_frame=False,
+                parser="liac-arff",  # The other parser needs pandas.
+                data_home=folder,  # Without one it downloads twice, the first time to checksum.
+                n_retries=1,
+            )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{name}: cannot fetch it from OpenML ({error})") from error
     return bunch.data, bunch.target
@@ -62,7 +70,8 @@ def cached_images(name: str, *, fetch: Fetch = fetch_openml) -> Images:
         x, y = fetch(name)
         _write(path, *_as_images(name, x, y))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a torn file numpy leaves its own handle open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return file["x"], file["y"]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: torn ({error}); delete it, and it is fetched again") from error
