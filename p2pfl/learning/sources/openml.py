@@ -63,12 +63,16 @@ def cached_images(name: str, *, fetch: Fetch = fetch_openml) -> Images:
     Safe for several processes at once: each writes a file of its own and renames it into place.
 
     Raises:
-        DataError: The cached file is torn, or `fetch` fails.
+        DataError: The cached file is torn or cannot be written, or `fetch` fails.
     """
     path = cache_folder(name) / "openml.npz"
     if not path.is_file():
         x, y = fetch(name)
-        _write(path, *_as_images(name, x, y))
+        images, labels = _as_images(name, x, y)
+        try:
+            _write(path, images, labels)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error})") from error
     try:
         # Opened here: of a torn file numpy leaves its own handle open.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -169,7 +169,7 @@ def test_a_write_that_fails_leaves_nothing_behind(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(DataError, match=r"openml\.npz: cannot be written \(no space left"):
         cached_images("mnist", fetch=lambda _: (PIXELS, LABELS))
     assert list(cache_folder("mnist").iterdir()) == []
 
