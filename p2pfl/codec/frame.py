@@ -103,6 +103,12 @@ def unseal(data: bytes | memoryview, *, limits: Limits = LIMITS) -> tuple[Plain,
     return _unpack(packed), payload
 
 
+def frame_digest(frame: Frame) -> int:
+    """The checksum that the frame carries."""
+    digest: int = _PREFIX.unpack_from(frame.head)[-1]
+    return digest
+
+
 def encode(message: Message, *, dtype: Dtype = "float32") -> Frame:
     """The message as a frame; its payload is a view of the vector where the width allows."""
     match message:

@@ -4,9 +4,24 @@ Pure, and shared by all transports, so that they refuse the same things under th
 """
 
 from p2pfl.errors import ProtocolError
-from p2pfl.messages import Incarnation, Message, ModelMessage, Presence
+from p2pfl.messages import (
+    Incarnation,
+    Message,
+    ModelMessage,
+    PeerLost,
+    Presence,
+    PresenceState,
+    Received,
+)
 from p2pfl.transport.base import Membership
 from p2pfl.types import NodeId
+
+
+def event_of(message: Message, *, retained: bool) -> Received | PeerLost:
+    """The event that an admitted message is: a last will tells of a lost peer."""
+    if isinstance(message, Presence) and message.state is PresenceState.LOST:
+        return PeerLost(message.node, message.incarnation)
+    return Received(message, retained=retained)
 
 
 class Gate:

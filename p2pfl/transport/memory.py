@@ -14,14 +14,12 @@ from p2pfl.messages import (
     Ended,
     Incarnation,
     ModelMessage,
-    PeerLost,
     Presence,
     PresenceState,
-    Received,
     VersionRequest,
 )
 from p2pfl.transport.base import Membership, Row, Traffic, TransportEvent
-from p2pfl.transport.gate import Gate
+from p2pfl.transport.gate import Gate, event_of
 from p2pfl.transport.mailbox import Mailbox
 from p2pfl.types import NodeId
 
@@ -159,10 +157,8 @@ class MemoryTransport:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Leave the network; as with a broker, a clean disconnect sends no last will."""
-        if self._incarnation is not None:
-            self._network.part(self.node)
-            self._incarnation = None
+        """Leave, if that was not done yet."""
+        await self.leave(clear=False)
 
     async def join(self, membership: Membership) -> tuple[Incarnation, bool]:
         """Take this node's place; what is retained of the neighbours comes in at once."""
@@ -242,9 +238,7 @@ class MemoryTransport:
         except ProtocolError as problem:
             self._traffic.refused[sender, problem.reason] += 1
             return
-        event: TransportEvent = Received(message, retained=retained)
-        if isinstance(message, Presence) and message.state is PresenceState.LOST:
-            event = PeerLost(message.node, message.incarnation)
+        event = event_of(message, retained=retained)
         if key is not None:
             self._mailbox.put(key, event)
         elif not self._mailbox.put_letter(sender, event):

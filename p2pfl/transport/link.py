@@ -1,0 +1,232 @@
+"""One broker connection kept alive: reconnect, resubscribe, run the owner's sending tasks.
+
+Knows no MQTT library: `mqtt.py` gives it connections.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from p2pfl.errors import RefusedError, TransportError
+
+_log: Final = logging.getLogger("p2pfl.transport")
+
+_BACKOFF_FIRST_S: Final = 0.1
+_BACKOFF_LAST_S: Final = 10.0
+_TOPICS_PER_SUBSCRIBE: Final = 128
+"""One SUBSCRIBE packet of so many topics stays below 20 KiB."""
+
+
+class Disconnected(TransportError):  # noqa: N818 - a state, told to the link alone.
+    """The connection is gone; another may be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What the broker delivers."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when the connection breaks."""
+
+    topic: str
+    payload: bytes
+
+
+Handler = Callable[[Incoming], None]
+
+
+class Connection(Protocol):
+    """One established connection. Every method raises Disconnected when it is gone."""
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
+        """Hand over, and wait for the broker's acknowledgement (QoS 1)."""
+        ...
+
+    async def subscribe(self, topics: Mapping[str, int]) -> None:
+        """Subscribe to exact topics, each with its QoS."""
+        ...
+
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Unsubscribe."""
+        ...
+
+    async def ended(self) -> None:
+        """Wait until the connection is gone, and raise Disconnected."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect cleanly: no last will."""
+        ...
+
+
+class Connector(Protocol):
+    """Makes connections to one broker."""
+
+    @property
+    def place(self) -> str:
+        """Host and port, for messages."""
+        ...
+
+    async def connect(self, *, client_id: str, handler: Handler, will: Will | None) -> Connection:
+        """Connect. Raises RefusedError where trying again is useless, else TransportError."""
+        ...
+
+
+class Link:
+    """Connects, and connects again, until closed or refused.
+
+    `subscriptions` and `generation` say what to be subscribed to: topic -> (QoS, generation); a
+    topic of a new generation is subscribed anew, so that what is retained comes again.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        client_id: str,
+        handler: Handler,
+        will: Will | None,
+        subscriptions: Callable[[], Mapping[str, tuple[int, int]]],
+        on_connected: Callable[[], None],
+        jobs: Mapping[str, Callable[[Connection], Awaitable[None]]],
+        name: str,
+    ) -> None:
+        self._connector = connector
+        self._client_id = client_id
+        self._handler = handler
+        self._will = will
+        self._subscriptions = subscriptions
+        self._on_connected = on_connected
+        self._jobs = jobs
+        self._name = name
+        self._changed = asyncio.Event()
+        self._ready: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.connected = False
+
+    async def open(self, on_fault: Callable[[BaseException], None]) -> None:
+        """Connect and subscribe; from then on `on_fault` hears of what cannot be mended.
+
+        Raises:
+            RefusedError, TransportError: the first connection failed.
+        """
+        connection = await self._connector.connect(
+            client_id=self._client_id, handler=self._handler, will=self._will
+        )
+        self._ready = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(
+            self._keep(connection, on_fault), name=f"p2pfl link {self._name}"
+        )
+        await self._ready
+
+    async def close(self) -> None:
+        """Disconnect cleanly, and end every task."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def subscriptions_changed(self) -> None:
+        """Look at the wanted subscriptions again, soon."""
+        self._changed.set()
+
+    async def _keep(self, first: Connection, on_fault: Callable[[BaseException], None]) -> None:
+        connection = first
+        try:
+            while True:
+                try:
+                    await self._serve(connection)
+                except* (Disconnected, TransportError) as group:
+                    refusal = group.subgroup(RefusedError)
+                    if refusal is not None:
+                        raise _first(refusal) from None
+                    self._lost(_first(group))
+                connection = await self._connect_again()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as fault:  # noqa: BLE001 - a dead task must stop the node loudly.
+            problem = _first(fault)
+            _log.error("%s: stopped: %r", self._name, problem)
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_exception(problem)
+            on_fault(problem)
+
+    def _lost(self, problem: BaseException) -> None:
+        if self._ready is not None and not self._ready.done():
+            raise TransportError(f"broker {self._connector.place}: {problem}")
+        if self.connected:
+            _log.warning("%s: lost broker %s: %s", self._name, self._connector.place, problem)
+        self.connected = False
+
+    async def _serve(self, connection: Connection) -> None:
+        """Run all tasks of one connection, until it ends."""
+        try:
+            self._on_connected()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(connection.ended(), name=f"p2pfl connection {self._name}")
+                group.create_task(self._subscribe(connection), name=f"p2pfl topics {self._name}")
+                for job_name, job in self._jobs.items():
+                    group.create_task(_run(job, connection), name=f"p2pfl {job_name} {self._name}")
+        finally:
+            await connection.close()
+
+    async def _connect_again(self) -> Connection:
+        backoff_s = _BACKOFF_FIRST_S
+        while True:
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
+            backoff_s = min(2.0 * backoff_s, _BACKOFF_LAST_S)
+            try:
+                connection = await self._connector.connect(
+                    client_id=self._client_id, handler=self._handler, will=self._will
+                )
+            except RefusedError:
+                raise
+            except TransportError as problem:
+                _log.debug("%s: %s", self._name, problem)
+            else:
+                _log.warning("%s: broker %s is back", self._name, self._connector.place)
+                return connection
+
+    async def _subscribe(self, connection: Connection) -> None:
+        """Keep what is subscribed equal to what is wanted."""
+        actual: dict[str, tuple[int, int]] = {}
+        while True:
+            self._changed.clear()
+            wanted = dict(self._subscriptions())
+            gone = [topic for topic, have in actual.items() if wanted.get(topic) != have]
+            for topics in _batches(gone):
+                await connection.unsubscribe(topics)
+            for topic in gone:
+                del actual[topic]
+            new = [topic for topic in wanted if topic not in actual]
+            for topics in _batches(new):
+                await connection.subscribe({topic: wanted[topic][0] for topic in topics})
+            actual |= {topic: wanted[topic] for topic in new}
+            self.connected = True
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_result(None)
+            await self._changed.wait()
+
+
+async def _run(job: Callable[[Connection], Awaitable[None]], connection: Connection) -> None:
+    await job(connection)
+
+
+def _batches(topics: list[str]) -> Iterable[list[str]]:
+    for start in range(0, len(topics), _TOPICS_PER_SUBSCRIBE):
+        yield topics[start : start + _TOPICS_PER_SUBSCRIBE]
+
+
+def _first(problem: BaseException) -> BaseException:
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem

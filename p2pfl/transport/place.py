@@ -1,0 +1,139 @@
+"""How a node takes its place in a run, and a name finds its run."""
+
+import asyncio
+import logging
+import secrets
+from typing import Final
+
+from p2pfl.codec.frame import decode
+from p2pfl.errors import ProtocolError, RefusedError
+from p2pfl.messages import Incarnation, Presence, PresenceState
+from p2pfl.transport import topics
+from p2pfl.transport.manifest import (
+    Manifest,
+    encode_pointer,
+    read_manifest,
+    read_pointer,
+)
+from p2pfl.transport.probe import Probe
+from p2pfl.transport.words import Claim, read_claim
+from p2pfl.types import NodeId
+
+ANSWER_S: Final = 2.0
+"""A living holder of a name answers at once; this is for slow networks and busy event loops."""
+
+SETTLE_S: Final = 1.0
+"""Two that create one experiment's run at once both see, after this, whose pointer stayed."""
+
+_ALIVE: Final = frozenset({PresenceState.JOINING, PresenceState.TRAINING, PresenceState.FINISHED})
+
+_log: Final = logging.getLogger("p2pfl.transport")
+
+
+async def take_place(
+    probe: Probe, *, run: str, node: NodeId, digest: str
+) -> tuple[Incarnation, bool, Manifest | None]:
+    """The node's new incarnation, whether it was here before, and the run's manifest.
+
+    Raises:
+        RefusedError: the run has another experiment, or a living node has this id.
+    """
+    manifest_topic, presence_topic = topics.manifest(run), topics.presence(run, node)
+    found = await probe.read([manifest_topic, presence_topic])
+    manifest = _manifest_of(found.get(manifest_topic))
+    if manifest is not None and manifest.digest != digest:
+        raise RefusedError(
+            f"run {run} has experiment {manifest.digest}, this node has {digest}: start the node "
+            "with the run's own experiment file, or start a new run"
+        )
+    if manifest is not None and manifest.state == "ended":
+        raise RefusedError(f"run {run} has ended: start a new one")
+    last = _presence_of(found.get(presence_topic))
+    nonce = secrets.randbits(64)
+    if last is None:
+        return Incarnation(1, nonce), False, manifest
+    if last.state in _ALIVE and await _is_answered(probe, run=run, node=node, nonce=nonce):
+        raise RefusedError(
+            f"node {node!r} is already alive in run {run}: stop it first, or choose another id"
+        )
+    return Incarnation(last.incarnation.counter + 1, nonce), True, manifest
+
+
+async def find_run(probe: Probe, name: str) -> Manifest | None:
+    """The newest run of an experiment's name, if it has not ended."""
+    pointer_topic = topics.manifest(name)
+    found = await probe.read([pointer_topic])
+    try:
+        run = read_pointer(found.get(pointer_topic, b""))
+    except ProtocolError:
+        return None
+    found = await probe.read([topics.manifest(run)])
+    manifest = _manifest_of(found.get(topics.manifest(run)))
+    return manifest if manifest is not None and manifest.state != "ended" else None
+
+
+async def find_or_create_run(probe: Probe, draft: Manifest) -> Manifest:
+    """The living run of `draft.name`, or a new one made of the draft.
+
+    Several that come at once end in one run: each writes, waits, and adopts what stayed.
+
+    Raises:
+        RefusedError: the run that was found has another experiment.
+    """
+    found = await find_run(probe, draft.name)
+    if found is None:
+        pointer_topic = topics.manifest(draft.name)
+        await probe.publish(topics.manifest(draft.run), draft.encode(), retain=True)
+        await probe.publish(pointer_topic, encode_pointer(draft.run), retain=True)
+        await asyncio.sleep(SETTLE_S)
+        found = await find_run(probe, draft.name)
+        if found is None or found.run == draft.run:
+            return draft
+        await probe.publish(topics.manifest(draft.run), b"", retain=True)
+    if found.digest != draft.digest:
+        raise RefusedError(
+            f"run {found.run} on this broker has experiment {found.digest}, this file gives "
+            f"{draft.digest}: use the same file, or end that run, or give this one another name"
+        )
+    return found
+
+
+def new_run_id(name: str) -> str:
+    """A run's id: the experiment's name and 8 random hexadecimal digits."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+async def _is_answered(probe: Probe, *, run: str, node: NodeId, nonce: int) -> bool:
+    topic = topics.letter(run, node, node)
+    await probe.listen(topic)
+    ask = Claim("ask", run, node, Incarnation(0, nonce))
+
+    def answered() -> bool:
+        try:
+            return read_claim(probe.payload(topic)).kind == "alive"
+        except ProtocolError:
+            return False
+
+    await probe.publish(topic, ask.encode(), retain=False)
+    return await probe.wait_for(answered, timeout_s=ANSWER_S)
+
+
+def _manifest_of(data: bytes | None) -> Manifest | None:
+    if data is None:
+        return None
+    try:
+        return read_manifest(data)
+    except ProtocolError as problem:
+        _log.warning("the run's manifest is unreadable and ignored: %s", problem)
+        return None
+
+
+def _presence_of(data: bytes | None) -> Presence | None:
+    if data is None:
+        return None
+    try:
+        message = decode(data)
+    except ProtocolError as problem:
+        _log.warning("this node's retained presence is unreadable and ignored: %s", problem)
+        return None
+    return message if isinstance(message, Presence) else None

@@ -1,0 +1,203 @@
+"""How one neighbour's large models are read: follow its parts, or pull the newest when too slow.
+
+Pure: it is told of heads, parts and time, and says which part topics it wants to be subscribed to.
+
+    following  subscribed to both slots; parts come in before the head that names them
+    pulling    subscribed to one slot until its retained parts begin to come in, then to nothing;
+               parts of any other model are ignored
+    waiting    subscribed to nothing: the last model was not read yet
+"""
+
+from enum import Enum
+from typing import Final
+
+from p2pfl.codec.parts import Assembly, Part, Stamp
+from p2pfl.transport.words import Head
+
+BEHIND_MAX: Final = 3
+"""So many models in a row pushed out unread, or unfinished, and the reader stops following."""
+
+CAUGHT_UP: Final = 3
+"""So many models in a row pulled before the next was there, and it follows again."""
+
+STALL_S: Final = 2.0
+"""Without a new part for this long, what is missing is asked for again."""
+
+PartKey = tuple[int, int]
+"""Slot and index."""
+
+
+class Mode(Enum):
+    """See the module."""
+
+    FOLLOWING = "following"
+    PULLING = "pulling"
+    WAITING = "waiting"
+
+
+class Reader:
+    """One neighbour's stream of large models."""
+
+    def __init__(self) -> None:
+        self.mode = Mode.FOLLOWING
+        self.assembly = Assembly()
+        self.pulls = 0
+        """How often the newest retained model was asked for, instead of following.
+
+        With every pull, what is subscribed must be subscribed anew: only that brings retained ones.
+        """
+        self._head: Head | None = None
+        self._head_retained = False
+        self._slots: dict[int, int] = {}
+        self._target: Head | None = None
+        self._asked = False
+        self._torn = False
+        self._done: Stamp | None = None
+        self._unread = 0
+        self._unfinished = 0
+        self._prompt = 0
+        self._progress_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"Reader({self.mode.value}, {self.assembly})"
+
+    @property
+    def wanted(self) -> frozenset[PartKey]:
+        """The part topics to be subscribed to."""
+        if self.mode is Mode.FOLLOWING:
+            return frozenset((slot, i) for slot, count in self._slots.items() for i in range(count))
+        if self.mode is Mode.PULLING and self._target is not None and not self._asked:
+            return frozenset((self._target.slot, i) for i in range(self._target.count))
+        return frozenset()
+
+    @property
+    def wanted_state(self) -> tuple[object, ...]:
+        """Changes with `wanted`, and is cheap to compare."""
+        return self.mode, self.pulls, self._asked, self._target, len(self._slots)
+
+    def on_head(self, head: Head, *, retained: bool, now_s: float) -> None:
+        """The neighbour names a new model."""
+        if self._head is not None and head.stamp <= self._head.stamp:
+            return
+        if self._head is not None and head.stamp[:2] != self._head.stamp[:2]:
+            self._begin_anew()
+        self._head, self._head_retained = head, retained
+        if head.stamp == self._done:
+            return
+        self._progress_s = max(self._progress_s, now_s)
+        if self.mode is Mode.FOLLOWING:
+            self._slots[head.slot] = head.count
+        elif self._torn or (self.mode is Mode.WAITING and not self._unread):
+            self._pull()
+
+    def on_part(
+        self, part: Part, *, retained: bool, now_s: float
+    ) -> tuple[memoryview, bool] | None:
+        """A part has come in; the whole frame, and whether it is a retained one, when complete.
+
+        Raises:
+            ProtocolError: the part contradicts others.
+        """
+        if self._done is not None and part.stamp <= self._done:
+            return None
+        if self.mode is Mode.WAITING:
+            return None
+        if self.mode is Mode.PULLING:
+            if not self._is_pulled(part):
+                return None
+            # All retained parts of the slot are on their way: what comes live is not wanted.
+            self._asked = True
+        self._progress_s = now_s
+        discarded = self.assembly.discarded
+        frame = self.assembly.add(part)
+        self._unfinished += self.assembly.discarded - discarded
+        if frame is None:
+            if self._unfinished >= BEHIND_MAX and self._is_news():
+                self._pull()
+            return None
+        self._done = part.stamp
+        named = self._head is not None and self._head.stamp == part.stamp
+        self._after_model()
+        return frame, self._head_retained if named else retained
+
+    def on_unread(self) -> None:
+        """The model that was handed on pushed out one that nobody had read."""
+        self._unread += 1
+        if self._unread >= BEHIND_MAX and self.mode is Mode.FOLLOWING:
+            self._wait()
+
+    def on_read(self) -> None:
+        """Somebody has read this neighbour's model and may take another."""
+        self._unread = 0
+        if self.mode is Mode.WAITING and self._is_news():
+            self._pull()
+
+    def on_tick(self, now_s: float) -> None:
+        """Ask again for what has stopped coming."""
+        stalled = now_s - self._progress_s > STALL_S
+        if stalled and self._is_news() and self.mode is not Mode.WAITING:
+            self._progress_s = now_s
+            self._pull()
+
+    def on_reconnected(self) -> None:
+        """All subscriptions are gone; the head will come again."""
+        self._slots = {}
+        self._head = None
+        self._target = None
+        self._torn = False
+        self.mode = Mode.FOLLOWING
+
+    def _is_news(self) -> bool:
+        head = self._head
+        return head is not None and (self._done is None or head.stamp > self._done)
+
+    def _is_pulled(self, part: Part) -> bool:
+        """Whether the part is of the model that is pulled; a newer one in its slot tears it."""
+        target = self._target
+        assert target is not None
+        if part.stamp == target.stamp:
+            return True
+        if part.slot == target.slot and part.stamp > target.stamp:
+            self._torn = True
+            if self._head is not target:
+                self._pull()
+        return False
+
+    def _after_model(self) -> None:
+        self._unfinished = 0
+        if self.mode is not Mode.PULLING:
+            return
+        target, self._target = self._target, None
+        prompt = self._head is not None and target is not None and self._head.stamp == target.stamp
+        self._prompt = self._prompt + 1 if prompt else 0
+        if self._prompt >= CAUGHT_UP:
+            self._prompt = 0
+            self.mode = Mode.FOLLOWING
+            assert self._head is not None
+            self._slots = {self._head.slot: self._head.count}
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        self.mode = Mode.WAITING
+        self._slots = {}
+        self._unread = max(self._unread, 1)
+
+    def _pull(self) -> None:
+        self.mode = Mode.PULLING
+        self._slots = {}
+        self._target = self._head
+        self._asked = False
+        self._torn = False
+        self._unfinished = 0
+        self.assembly.forget()
+        self.pulls += 1
+
+    def _begin_anew(self) -> None:
+        """Its sender is another life of the neighbour: numbers and slots begin anew."""
+        self._slots = {}
+        self._target = None
+        self._torn = False
+        self._done = None
+        self.assembly.forget()
+        self.mode = Mode.FOLLOWING

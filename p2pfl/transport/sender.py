@@ -1,0 +1,213 @@
+"""The sending tasks of a node: one for models, one for all that is small."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from p2pfl.codec.frame import Frame, encode, frame_digest
+from p2pfl.codec.parts import Stamp, part_count, split
+from p2pfl.codec.tensors import Dtype
+from p2pfl.messages import Incarnation, Message, ModelMessage, Presence
+from p2pfl.transport import topics
+from p2pfl.transport.base import Traffic
+from p2pfl.transport.link import Connection
+from p2pfl.transport.outbox import Letter, Outbox, Outgoing
+from p2pfl.transport.words import Claim, Head, encode_row
+from p2pfl.types import NodeId
+
+IN_FLIGHT_MAX: Final = 8
+"""Unacknowledged parts: below every broker's Receive Maximum (HiveMQ 10, mosquitto 20)."""
+
+THREAD_BYTES: Final = 4 * 1024 * 1024
+"""Models above this are encoded and decoded in a thread: their checksum would stop the loop."""
+
+_ANSWERS_MAX: Final = 16
+
+
+class Sender:
+    """Sends what the outbox holds, over whichever connection there is."""
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        node: NodeId,
+        incarnation: Incarnation,
+        outbox: Outbox,
+        traffic: Traffic,
+        receivers: int,
+        dtype: Dtype,
+        chunk_bytes: int,
+        inline_bytes_max: int,
+    ) -> None:
+        self._run = run
+        self._node = node
+        self._incarnation = incarnation
+        self._outbox = outbox
+        self._traffic = traffic
+        self._receivers = receivers
+        self._dtype: Dtype = dtype
+        self._chunk_bytes = chunk_bytes
+        self._inline_bytes_max = inline_bytes_max
+        self._answers: deque[Claim] = deque(maxlen=_ANSWERS_MAX)
+        self._slot_counts = [0] * topics.SLOTS
+        self._models_wake = asyncio.Event()
+        self._small_wake = asyncio.Event()
+        self._acknowledged = asyncio.Event()
+        self._connection: Connection | None = None
+
+    def wake(self) -> None:
+        """Look into the outbox, soon."""
+        self._models_wake.set()
+        self._small_wake.set()
+
+    def answer(self, claim: Claim) -> None:
+        """Answer a claim to our name."""
+        self._answers.append(claim)
+        self._small_wake.set()
+
+    async def until_idle(self) -> None:
+        """Wait until the outbox holds nothing unacknowledged."""
+        while not self._outbox.idle:
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
+
+    def presence_frame(self, presence: Presence) -> bytes:
+        """The bytes of a presence."""
+        return encode(presence).join()
+
+    async def send_models(self, connection: Connection) -> None:
+        """Send each model when the one before is acknowledged; forever."""
+        self._connection = connection
+        while True:
+            self._models_wake.clear()
+            outgoing = self._outbox.take_model()
+            if outgoing is None:
+                await self._models_wake.wait()
+                continue
+            await self._send_model(connection, outgoing)
+            self._outbox.model_acknowledged()
+            self._models_wake.set()
+            self._acknowledged.set()
+
+    async def send_small(self, connection: Connection) -> None:
+        """Send answers, presence, letters and metrics, in this order; forever."""
+        while True:
+            self._small_wake.clear()
+            if not await self._send_one(connection):
+                await self._small_wake.wait()
+            self._acknowledged.set()
+
+    async def clear(self) -> None:
+        """Remove this node's retained topics."""
+        connection = self._connection
+        assert connection is not None
+        names = [topics.head(self._run, self._node)]
+        for slot, count in enumerate(self._slot_counts):
+            names += [topics.part(self._run, self._node, slot, i) for i in range(count)]
+        names.append(topics.presence(self._run, self._node))
+        await _publish_all(connection, ((name, b"") for name in names), retain=True)
+
+    async def _send_one(self, connection: Connection) -> bool:
+        if self._answers:
+            topic = topics.letter(self._run, self._node, self._node)
+            await connection.publish(topic, self._answers.popleft().encode(), qos=1, retain=False)
+            return True
+        presence = self._outbox.take_presence()
+        if presence is not None:
+            data = self.presence_frame(presence)
+            topic = topics.presence(self._run, self._node)
+            await connection.publish(topic, data, qos=1, retain=True)
+            self._count(len(data), receivers=self._receivers, control=True)
+            self._outbox.presence_acknowledged(presence)
+            return True
+        letter = self._outbox.take_letter()
+        if letter is not None:
+            await self._send_letter(connection, letter)
+            self._outbox.letter_acknowledged()
+            return True
+        row = self._outbox.take_row()
+        if row is not None:
+            topic = topics.metrics(self._run, self._node)
+            await connection.publish(topic, encode_row(row), qos=0, retain=False)
+            return True
+        return False
+
+    async def _send_model(self, connection: Connection, outgoing: Outgoing) -> None:
+        frame = await self._encoded(outgoing.message)
+        topic = topics.head(self._run, self._node)
+        if frame.nbytes <= self._inline_bytes_max:
+            await connection.publish(topic, frame.join(), qos=1, retain=True)
+            self._count(frame.nbytes, receivers=self._receivers)
+            return
+        slot = outgoing.number % topics.SLOTS
+        stamp = Stamp(self._incarnation.counter, self._incarnation.nonce, outgoing.number)
+        parts = split(frame, stamp=stamp, slot=slot, chunk_bytes=self._chunk_bytes)
+        names = (
+            (topics.part(self._run, self._node, slot, index), part)
+            for index, part in enumerate(parts)
+        )
+        count = part_count(frame.nbytes, self._chunk_bytes)
+        self._slot_counts[slot] = max(self._slot_counts[slot], count)
+        sent = await _publish_all(connection, names, retain=True)
+        self._count(sent, receivers=self._receivers)
+        head = Head(
+            run=self._run,
+            node=self._node,
+            stamp=stamp,
+            version=outgoing.message.header.version,
+            slot=slot,
+            count=count,
+            frame_bytes=frame.nbytes,
+            digest=frame_digest(frame),
+        ).encode()
+        await connection.publish(topic, head, qos=1, retain=True)
+        self._count(len(head), receivers=self._receivers, control=True)
+
+    async def _send_letter(self, connection: Connection, letter: Letter) -> None:
+        frame = await self._encoded(letter.message)
+        topic = topics.letter(self._run, self._node, letter.peer)
+        control = not isinstance(letter.message, ModelMessage)
+        if frame.nbytes <= self._inline_bytes_max:
+            await connection.publish(topic, frame.join(), qos=1, retain=False)
+            self._count(frame.nbytes, receivers=1, control=control)
+            return
+        stamp = Stamp(self._incarnation.counter, self._incarnation.nonce, letter.number)
+        parts = split(frame, stamp=stamp, slot=0, chunk_bytes=self._chunk_bytes)
+        sent = await _publish_all(connection, ((topic, part) for part in parts), retain=False)
+        self._count(sent, receivers=1)
+
+    async def _encoded(self, message: Message) -> Frame:
+        if isinstance(message, ModelMessage) and message.vector.nbytes > THREAD_BYTES:
+            return await asyncio.to_thread(encode, message, dtype=self._dtype)
+        return encode(message, dtype=self._dtype)
+
+    def _count(self, size: int, *, receivers: int, control: bool = False) -> None:
+        traffic = self._traffic
+        traffic.out_bytes += size
+        traffic.out_messages += 1
+        traffic.fan_out_bytes += size * receivers
+        if control:
+            traffic.control_out_bytes += size
+
+
+async def _publish_all(
+    connection: Connection, messages: Iterable[tuple[str, bytes]], *, retain: bool
+) -> int:
+    """Publish in order with a few unacknowledged at a time; the bytes sent."""
+    sent = 0
+    room = asyncio.Semaphore(IN_FLIGHT_MAX)
+
+    async def one(topic: str, payload: bytes) -> None:
+        try:
+            await connection.publish(topic, payload, qos=1, retain=retain)
+        finally:
+            room.release()
+
+    async with asyncio.TaskGroup() as group:
+        for topic, payload in messages:
+            await room.acquire()
+            group.create_task(one(topic, payload), name=f"p2pfl publish {topic}")
+            sent += len(payload)
+    return sent
