@@ -6,7 +6,6 @@ Plain frozen data between the experiment file and the trainers.
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,9 +143,9 @@ def task_from_dataset(
             strict=True,
         )
     )
-    if keep is not None:
-        parts = {node: part for node, part in parts.items() if node in keep}
-    split = _split_own(dataset, parts) if dataset.test_x is None else _split_shared(dataset, parts)
+    kept = frozenset(nodes if keep is None else keep)
+    split_by = _split_own if dataset.test_x is None else _split_shared
+    split = split_by(dataset, parts, kept)
     outputs = dataset.classes or math.prod(dataset.train_y.shape[1:])
     shape = Shape(tuple(dataset.train_x.shape[1:]), outputs)
     limit = None if split.test_shards else evaluation_samples
@@ -185,25 +184,33 @@ class _Split:
     test_shards: dict[NodeId, slice]
 
 
-def _split_shared(dataset: Dataset, parts: Mapping[NodeId, Indices]) -> _Split:
+def _split_shared(
+    dataset: Dataset, parts: Mapping[NodeId, Indices], kept: frozenset[NodeId]
+) -> _Split:
     """The data set's own test samples, the same for every node."""
     assert dataset.test_x is not None
     assert dataset.test_y is not None
-    rows, shards = _join(parts)
+    rows, shards = _join({k: p for k, p in parts.items() if k in kept})
     x, y = dataset.train_x[rows], dataset.train_y[rows]
     return _Split(x, y, shards, dataset.test_x, dataset.test_y, {})
 
 
-def _split_own(dataset: Dataset, parts: Mapping[NodeId, Indices]) -> _Split:
-    """A fifth of each node's own samples, at least one of two, held out for evaluation."""
+def _split_own(
+    dataset: Dataset, parts: Mapping[NodeId, Indices], kept: frozenset[NodeId]
+) -> _Split:
+    """A fifth of each node's own samples, at least one of two, held out for evaluation.
+
+    Who keeps no node with such samples (a server) is measured on those of all.
+    """
     held = {k: p[: max(1, len(p) // HELD_OUT)] for k, p in parts.items() if len(p) > 1}
-    kept = {k: p[len(held.get(k, ())) :] for k, p in parts.items()}
+    train = {k: p[len(held.get(k, ())) :] for k, p in parts.items() if k in kept}
     if not held:
         raise DataError(
             f"{dataset.name}: every node has a single sample, so none can be held out for "
             "evaluation: give test_x and test_y, more samples, or fewer nodes"
         )
-    rows, shards = _join(kept)
+    held = {k: p for k, p in held.items() if k in kept} or held
+    rows, shards = _join(train)
     test_rows, test_shards = _join(held)
     x, y = dataset.train_x, dataset.train_y
     return _Split(x[rows], y[rows], shards, x[test_rows], y[test_rows], test_shards)
@@ -212,7 +219,7 @@ def _split_own(dataset: Dataset, parts: Mapping[NodeId, Indices]) -> _Split:
 def _join(parts: Mapping[NodeId, Indices]) -> tuple[Indices, dict[NodeId, slice]]:
     """All positions one after the other, and where each node's begin and end."""
     ends = np.cumsum([0, *(len(part) for part in parts.values())])
-    rows: NDArray[Any] = np.concatenate(list(parts.values()))
+    rows: NDArray[np.int64] = np.concatenate([np.empty(0, np.int64), *parts.values()])
     return rows, {
         node: slice(int(a), int(b)) for node, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
     }

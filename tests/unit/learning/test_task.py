@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from p2pfl.errors import ConfigError, DataError
 from p2pfl.learning.dataset import Dataset, dataset_from_arrays
+from p2pfl.learning.loop_trainer import LoopTrainer
 from p2pfl.learning.partitions import Halves, Iid, NaturalId
 from p2pfl.learning.task import Task, build_task, squared_error, task_from_dataset
 from p2pfl.types import NodeId
@@ -75,6 +76,16 @@ def test_only_what_is_kept_is_in_memory() -> None:
         task.train_x[task.shards[NODES[2]]], whole.train_x[whole.shards[NODES[2]]]
     )
     assert task.samples(NODES[0]) == 0
+
+
+def test_a_server_keeps_no_training_data_and_is_measured_on_all() -> None:
+    server = {NodeId("server")}
+    for dataset, count in ((own(test=5), 5), (own(), 8)):
+        task = make(dataset, keep=server)
+        assert len(task.train_x) == 0
+        assert len(task.test_x) == count
+        score = LoopTrainer(task).evaluate([LoopTrainer(task).initial()], list(server))[0]
+        assert score.accuracy is not None
 
 
 def test_fewer_samples_are_a_random_choice() -> None:
