@@ -227,3 +227,13 @@ def test_a_setting_is_a_toml_value_or_else_a_text(text: str, expected: tuple[str
 def test_what_is_not_key_equals_value_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         parse_setting(text)
+
+
+def test_nothing_where_a_value_belongs_is_refused() -> None:
+    with pytest.raises(ConfigError, match="name is nothing; allowed: a text in quotes"):
+        config_from_mapping({"name": None}, source="json")
+
+
+def test_a_wrong_optional_value_is_told_without_its_absence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stop\.time_s is \"x\"; allowed: a number$"):
+        load_config(write(tmp_path, MINIMAL.replace("time_s = 10", 'time_s = "x"')))
