@@ -166,22 +166,7 @@ class Experiment:
         """
         c = self.config
         if c.data.kind == "quadratic":
-            from p2pfl.learning.quadratics import QuadraticTrainer, build_quadratic_task
-
-            return QuadraticTrainer(
-                build_quadratic_task(
-                    nodes=self.learners,
-                    seed=c.seed,
-                    learning_rate=c.training.learning_rate,
-                    dimension=c.data.dimension,
-                    condition=c.data.condition,
-                    spread=c.data.spread,
-                    noise=c.data.noise,
-                    sites=c.data.sites,
-                    momentum=c.training.momentum,
-                    weight_decay=c.training.weight_decay,
-                )
-            )
+            return self._quadratic_trainer()
         from p2pfl.learning.loop_trainer import LoopTrainer
         from p2pfl.learning.task import build_task
 
@@ -208,6 +193,24 @@ class Experiment:
                 keep=only,
             )
         )
+
+    def _quadratic_trainer(self) -> Trainer:
+        from p2pfl.learning.quadratics import QuadraticTrainer, build_quadratic_task
+
+        c = self.config
+        task = build_quadratic_task(
+            nodes=self.topology.graph.nodes,
+            seed=c.seed,
+            learning_rate=c.training.learning_rate,
+            dimension=c.data.dimension,
+            condition=c.data.condition,
+            spread=c.data.spread,
+            noise=c.data.noise,
+            sites=c.data.sites,
+            momentum=c.training.momentum,
+            weight_decay=c.training.weight_decay,
+        )
+        return QuadraticTrainer(task.pooled(CENTRE) if c.algorithm.kind == "centralized" else task)
 
     def local_steps(self, node: NodeId, trainer: Trainer) -> int:
         """H of this node: given, or whole epochs over its own samples."""

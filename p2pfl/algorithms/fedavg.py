@@ -3,6 +3,9 @@
 A round r: the server hands model version r to its cohort, waits for the update of every member
 that is alive, and averages them by their numbers of samples to version r + 1.
 
+The server's version is its round. A client's version counts half rounds, so that its beats tell
+the server what it has got: 2r + 1 while it trains in round r, 2r + 2 once it has answered.
+
 Source: McMahan, Moore, Ramage, Hampson, Arcas, "Communication-efficient learning of deep networks
 from decentralized data", AISTATS 2017.
 """
@@ -27,6 +30,8 @@ from p2pfl.types import NodeId, Vector
 
 GLOBAL: Final = "global"
 UPDATE: Final = "update"
+FINAL: Final = "final"
+"""The last global model: taken up, not trained from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class FedAvgServer(VectorAlgorithm):
         model = weighted_mean(vectors, samples)
         version = local.version + 1
         done = self.rounds is not None and version >= self.rounds
-        handed = self._handed(model, () if done else self.cohort(version))
+        handed = Outgoing(model, kind=FINAL) if done else self._handed(model, self.cohort(version))
         return Advance(model, outgoing=(handed,), version=version, finished=done, mixed=True)
 
     def finish(
@@ -83,20 +88,17 @@ class FedAvgServer(VectorAlgorithm):
     def repeat(
         self, state: Vector, local: Local, neighbours: Sequence[Neighbour]
     ) -> Sequence[Outgoing]:
-        """The round's model again, to members that have not told of it (nobody can of round 0)."""
+        """The round's model again, to members that have not told of it."""
         cohort = set(self.cohort(local.version))
+        told = 2 * local.version + 1
         silent = tuple(
-            n.peer
-            for n in neighbours
-            if n.peer in cohort
-            and n.live
-            and (n.version < local.version or (local.version == 0 and n.header is None))
+            n.peer for n in neighbours if n.peer in cohort and n.live and n.version < told
         )
         return (Outgoing(state, kind=GLOBAL, to=silent),) if silent else ()
 
     def _handed(self, model: Vector, cohort: tuple[NodeId, ...]) -> Outgoing:
-        """One multicast where everybody takes part (or at the end), else one message a member."""
-        everybody = not cohort or len(cohort) == len(self.clients)
+        """One multicast where everybody takes part, else one message a member."""
+        everybody = len(cohort) == len(self.clients)
         return Outgoing(model, kind=GLOBAL, to=() if everybody else cohort)
 
 
@@ -104,7 +106,7 @@ def _has_answered(neighbour: Neighbour, round_: int) -> bool:
     header = neighbour.header
     if header is None or neighbour.vector is None:
         return False
-    return header.kind == UPDATE and header.version == round_ + 1
+    return header.kind == UPDATE and header.version == 2 * round_ + 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +115,7 @@ class ClientState:
 
     x: Vector
     answered: int = 0
-    """One above the last round that was answered."""
+    """Number of rounds up to the last one that was answered."""
     update: Vector | None = None
 
 
@@ -149,16 +151,17 @@ class FedAvgClient:
             return Advance(state, finished=server.finished)
         round_ = server.header.version
         state = replace(state, x=server.vector)
-        if server.finished or round_ < state.answered:
-            return Advance(state, finished=server.finished)
+        over = server.finished or server.header.kind == FINAL
+        if over or round_ < state.answered:
+            return Advance(state, finished=over)
         plan = TrainPlan(server.vector, fresh_optimizer=True)
-        return Advance(state, train=plan, version=round_, mixed=True)
+        return Advance(state, train=plan, version=2 * round_ + 1, mixed=True)
 
     def finish(
         self, state: ClientState, local: Local, neighbours: Sequence[Neighbour], trained: Vector
     ) -> Finish[ClientState]:
         """Answer the round that training began in."""
-        after = ClientState(state.x, answered=local.version + 1, update=trained)
+        after = ClientState(state.x, answered=(local.version + 1) // 2, update=trained)
         return Finish(after, outgoing=(Outgoing(trained, kind=UPDATE, to=(self.server,)),))
 
     def repeat(

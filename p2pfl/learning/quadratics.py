@@ -5,7 +5,7 @@ around each node's site. Needs numpy alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -44,6 +44,15 @@ class QuadraticTask:
         shares = self.curvature / self.curvature.sum(axis=0)
         optimum: NDArray[np.float64] = (shares * self.optima).sum(axis=0)
         return optimum
+
+    def pooled(self, node: NodeId) -> "QuadraticTask":
+        """The mean objective alone, at one node: what centralized learning works on."""
+        return replace(
+            self,
+            nodes=(node,),
+            curvature=self.curvature.mean(axis=0, keepdims=True),
+            optima=self.optimum()[None, :],
+        )
 
 
 def build_quadratic_task(

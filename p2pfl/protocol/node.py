@@ -11,7 +11,7 @@ finished node goes on hearing and answering until the driver ends the run.
 
 from collections import Counter
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from p2pfl.protocol.neighbourhood import Neighbourhood, Sight
 from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.voice import Voice
 from p2pfl.types import Vector, frozen
+
+BEATS_PER_FLOOR: Final = 4
+"""A silent node beats so often within the liveness floor: three lost beats kill nobody."""
 
 
 class Phase(StrEnum):
@@ -188,7 +191,7 @@ class Node:
         if self.phase in (Phase.NEW, Phase.ENDED):
             return
         if token == self._beat:
-            beat_s = self.settings.policy.liveness_floor_s / 2
+            beat_s = self.settings.policy.liveness_floor_s / BEATS_PER_FLOOR
             if now - self._voice.signed_s >= beat_s * 0.999:
                 done = self.phase is Phase.FINISHED
                 state = PresenceState.FINISHED if done else PresenceState.TRAINING
@@ -238,11 +241,10 @@ class Node:
             )
 
     def _blocked(self, now: float, effects: list[Effect]) -> bool:
-        """True while a live neighbour must be waited for; a version it skipped is asked for."""
+        """True while a live neighbour must be waited for; what it has told of is asked for."""
         blockers = self.neighbourhood.blockers(self.version, now)
         for peer in blockers if self.neighbourhood.exact else ():
-            skipped = peer.newest is not None and peer.newest.header.version > self.version
-            if skipped and peer.asked != self.version:
+            if peer.version >= self.version and peer.asked != self.version:
                 peer.asked = self.version
                 request = VersionRequest(self.settings.run, self.settings.node, self.version)
                 effects.append(Send(peer.node, request))
@@ -274,9 +276,9 @@ class Node:
             effects.extend(self._voice.repeat(again, self.version, now))
 
     def _arm_beat(self, effects: list[Effect]) -> None:
-        """Wake when half the liveness floor has passed without a sign of life."""
+        """Wake when a part of the liveness floor has passed without a sign of life."""
         self._beat += 1
-        beat_s = self.settings.policy.liveness_floor_s / 2
+        beat_s = self.settings.policy.liveness_floor_s / BEATS_PER_FLOOR
         effects.append(Wake(self._voice.signed_s + beat_s, token=self._beat))
 
     # ------------------------------------------------------------ bookkeeping

@@ -55,7 +55,13 @@ class Peer:
 
     def hear(self, presence: Presence, now: float, *, retained: bool) -> bool:
         """Take a sign of life (retained: only what the peer last said); False if it is old."""
-        if not self._same_life(presence.incarnation) or presence.sent_s < self.told_s:
+        if not self._same_life(presence.incarnation):
+            return False
+        if presence.state is PresenceState.LEFT:
+            # A transport says it for its node, and knows nothing of the node's clock.
+            self.state = presence.state
+            return True
+        if presence.sent_s < self.told_s:
             return False
         self.told_s = presence.sent_s
         self.state = presence.state

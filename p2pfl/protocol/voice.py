@@ -67,11 +67,11 @@ class Voice:
         return Publish(presence)
 
     def answer(self, request: VersionRequest) -> list[Effect]:
-        """The version that a neighbour asks for, if it is one of the last two."""
+        """The version asked for, or else the newest: its header tells what is still to be had."""
         for message in self._recent:
             if message.header.version == request.version:
                 return [Send(request.node, message)]
-        return []
+        return [Send(request.node, message) for message in self._recent[-1:]]
 
     def _effects(self, out: Outgoing, version: int, now: float) -> list[Effect]:
         self._sequence += 1

@@ -51,7 +51,7 @@ def make_server(participation: float = 1.0, rounds: int | None = None) -> FedAvg
 
 
 def test_the_server_weighs_updates_by_their_samples() -> None:
-    heard = [said(n, 1, vector(float(i)), samples=i + 1) for i, n in enumerate(CLIENTS)]
+    heard = [said(n, 2, vector(float(i)), samples=i + 1) for i, n in enumerate(CLIENTS)]
     step = make_server().advance(vector(0.0), local(0), heard)
     assert step.version == 1
     np.testing.assert_allclose(step.state, [(0 * 1 + 1 * 2 + 2 * 3 + 3 * 4) / 10])
@@ -60,14 +60,14 @@ def test_the_server_weighs_updates_by_their_samples() -> None:
 
 
 def test_the_server_waits_for_every_living_member() -> None:
-    heard = [said(n, 1, vector(1.0)) for n in CLIENTS[:3]] + [said(CLIENTS[3], 0, None)]
+    heard = [said(n, 2, vector(1.0)) for n in CLIENTS[:3]] + [said(CLIENTS[3], 0, None)]
     step = make_server().advance(vector(0.0), local(0), heard)
     assert step.version is None
     assert step.outgoing == ()
 
 
 def test_the_server_never_waits_for_the_dead() -> None:
-    heard = [said(n, 1, vector(1.0)) for n in CLIENTS[:3]]
+    heard = [said(n, 2, vector(1.0)) for n in CLIENTS[:3]]
     heard.append(said(CLIENTS[3], 0, None, live=False))
     assert make_server().advance(vector(0.0), local(0), heard).version == 1
 
@@ -78,7 +78,7 @@ def test_the_server_waits_when_nobody_is_alive() -> None:
 
 
 def test_an_update_of_another_round_does_not_count() -> None:
-    heard = [said(n, 1, vector(1.0)) for n in CLIENTS]
+    heard = [said(n, 2, vector(1.0)) for n in CLIENTS]
     assert make_server().advance(vector(0.0), local(1), heard).version is None
 
 
@@ -89,22 +89,29 @@ def test_partial_participation_draws_cohorts_by_the_seed_and_addresses_them_alon
     assert cohorts == [make_server(participation=0.5).cohort(r) for r in range(40)]
     assert {n for c in cohorts for n in c} == set(CLIENTS)
     assert server.opening(vector(0.0))[0].to == cohorts[0]
-    heard = [said(n, 1, vector(1.0)) for n in cohorts[0]]
+    heard = [said(n, 2, vector(1.0)) for n in cohorts[0]]
     assert server.advance(vector(0.0), local(0), heard).outgoing[0].to == cohorts[1]
 
 
-def test_the_last_round_is_handed_to_everybody_and_finishes() -> None:
-    heard = [said(n, 1, vector(1.0)) for n in CLIENTS]
+def test_the_last_model_is_handed_to_everybody_and_not_to_be_trained_from() -> None:
+    heard = [said(n, 2, vector(1.0)) for n in CLIENTS]
     step = make_server(participation=0.5, rounds=1).advance(vector(0.0), local(0), heard)
     assert step.finished
     assert step.outgoing[0].to == ()
+    client = FedAvgClient(SERVER)
+    last = [said(SERVER, 1, vector(2.0), kind=step.outgoing[0].kind)]
+    end = client.advance(client.initial(vector(0.0)), local(0), last)
+    assert end.train is None
+    assert end.finished
+    assert end.state.x == vector(2.0)
 
 
 def test_the_server_repeats_to_members_that_have_not_told_of_the_round() -> None:
     server = make_server()
-    heard = [said(n, 3, vector(1.0)) for n in CLIENTS[:2]] + [
-        said(CLIENTS[2], 2, vector(1.0)),
-        said(CLIENTS[3], 2, vector(1.0), live=False),
+    training, behind = 7, 6
+    heard = [said(n, training, vector(1.0)) for n in CLIENTS[:2]] + [
+        said(CLIENTS[2], behind, vector(1.0)),
+        said(CLIENTS[3], behind, vector(1.0), live=False),
     ]
     (again,) = server.repeat(vector(0.0), local(3), heard)
     assert again.to == (CLIENTS[2],)
@@ -128,11 +135,11 @@ def test_a_client_trains_once_from_each_global_model() -> None:
     step = client.advance(state, local(0), heard)
     assert step.train is not None
     assert step.train.fresh_optimizer
-    assert step.version == 4
-    done = client.finish(step.state, local(4), heard, vector(3.0))
+    assert step.version == 9
+    done = client.finish(step.state, local(9), heard, vector(3.0))
     assert done.outgoing[0].to == (SERVER,)
     assert done.outgoing[0].kind == UPDATE
-    assert client.advance(done.state, local(5), heard).train is None
+    assert client.advance(done.state, local(10), heard).train is None
 
 
 def test_a_client_waits_until_it_is_asked_and_ends_with_its_server() -> None:

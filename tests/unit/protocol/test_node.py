@@ -149,19 +149,19 @@ def test_the_end_stops_a_node_that_is_under_way() -> None:
 def test_a_node_that_is_silent_for_long_beats_with_its_silence_as_period() -> None:
     bench = make_bench()
     beat = beat_of(bench.start())
-    assert beat.at_s == 2.5
-    effects = bench.tell(Woken(beat.token), 2.5)
-    assert signed(effects)[0].period_s == 2.5
-    assert beat_of(effects).at_s == 5.0
+    assert beat.at_s == 1.25
+    effects = bench.tell(Woken(beat.token), 1.25)
+    assert signed(effects)[0].period_s == 1.25
+    assert beat_of(effects).at_s == 2.5
 
 
 def test_a_node_that_publishes_often_does_not_beat() -> None:
     bench = make_bench()
     beat = beat_of(bench.start())
-    bench.trained(2.0)
-    effects = bench.tell(Woken(beat.token), 2.5)
+    bench.trained(1.0)
+    effects = bench.tell(Woken(beat.token), 1.25)
     assert signed(effects) == []
-    assert beat_of(effects).at_s == 4.5
+    assert beat_of(effects).at_s == 2.25
     assert bench.tell(Woken(beat.token), 2.6) == []
 
 
@@ -169,7 +169,7 @@ def test_a_finished_node_beats_as_finished() -> None:
     bench = make_bench(steps_max=2)
     beat = beat_of(bench.start())
     bench.trained(0.1)
-    later = beat_of(bench.tell(Woken(beat.token), 2.5))
+    later = beat_of(bench.tell(Woken(beat.token), 1.25))
     effects = bench.tell(Woken(later.token), later.at_s)
     assert signed(effects)[0].state is PresenceState.FINISHED
 
@@ -192,7 +192,7 @@ def test_messages_that_a_node_may_not_take_are_counted_by_reason() -> None:
     assert bench.mixed(1.0) == set()
 
 
-def test_a_neighbour_that_asks_gets_one_of_the_last_two_versions() -> None:
+def test_a_neighbour_that_asks_gets_one_of_the_last_two_versions_or_learns_what_is_left() -> None:
     bench = make_bench()
     bench.start()
     bench.trained(1.0)
@@ -202,7 +202,10 @@ def test_a_neighbour_that_asks_gets_one_of_the_last_two_versions() -> None:
         assert isinstance(send, Send)
         assert isinstance(send.message, ModelMessage)
         assert send.message.header.version == version
-    assert bench.tell(Received(VersionRequest("run", N1, 0)), 3.0) == []
+    (send,) = bench.tell(Received(VersionRequest("run", N1, 0)), 3.0)
+    assert isinstance(send, Send)
+    assert isinstance(send.message, ModelMessage)
+    assert send.message.header.oldest_version == 1
 
 
 def test_a_rejoining_node_adopts_the_mean_of_its_neighbours_and_their_version() -> None:
@@ -286,8 +289,9 @@ def test_a_synchronous_node_asks_once_for_a_version_that_it_missed_and_again_aft
     effects = bench.model("n2", 1, 0.2, oldest_version=0)
     assert Send(N2, VersionRequest("run", NodeId("n0"), 0)) in effects
     assert bench.model("n1", 1, 0.3) == []
-    effects = bench.tell(Woken(beat.token), 2.5)
+    effects = bench.tell(Woken(beat.token), 1.25)
     assert Send(N2, VersionRequest("run", NodeId("n0"), 0)) in effects
+    assert not any(isinstance(e, Send) for e in bench.beat("n2", 2.55, version=1))
     effects = bench.model("n2", 0, 2.6, sequence=0, value=8.0)
     assert only_train(effects).start == vector(2.0)
     assert bench.model("n2", 0, 2.7, sequence=0) == []
@@ -339,7 +343,7 @@ def test_a_server_drives_rounds_and_a_client_answers() -> None:
     assert only_train(effects).start == vector(5.0)
     (answer,) = [e for e in client.trained(2.0) if isinstance(e, Send)]
     assert answer.peer == N1
-    assert client.node.version == 1
+    assert client.node.version == 2
 
 
 def test_a_client_finishes_with_its_server() -> None:
@@ -363,7 +367,7 @@ def test_a_waiting_server_repeats_what_may_have_been_lost() -> None:
         StalenessPolicy(policy="none"), FedAvgServer(clients=(N1, N2), participation=1.0, seed=0)
     )
     beat = beat_of(server.start())
-    effects = server.tell(Woken(beat.token), 2.5)
+    effects = server.tell(Woken(beat.token), 1.25)
     again = [e for e in effects if isinstance(e, Send)]
     assert [s.peer for s in again] == [N1, N2]
 

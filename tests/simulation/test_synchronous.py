@@ -1,0 +1,95 @@
+"""Synchronous decentralized SGD is the dense-matrix iteration, whatever the network does."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.experiments import mixing_matrix, models, quadratic_experiment
+
+from p2pfl.experiment import Experiment
+from p2pfl.learning.trainer import TrainJob
+from p2pfl.simulation.simulate import simulate
+from p2pfl.types import Vector
+
+STEPS = 12
+
+
+def dense_iteration(experiment: Experiment, *, by_update: bool) -> np.ndarray:
+    """D-PSGD as a textbook has it: all models in one array, one mixing matrix, ten lines.
+
+    `by_update` adds (trained - start) to the mix, as PullMix writes it; the same up to rounding.
+    """
+    trainer, weights = experiment.make_trainer(), mixing_matrix(experiment)
+    nodes = experiment.learners
+    x = [trainer.initial()] * len(nodes)
+    for k in range(STEPS):
+        mixed: list[Vector] = []
+        for i in range(len(nodes)):
+            m = x[i].copy()
+            for j in np.flatnonzero(weights[i]):
+                m += (x[j] - x[i]) * np.float32(weights[i, j] if j != i else 0.0)
+            mixed.append(m)
+        jobs = [TrainJob(n, m, k, 1, None) for n, m in zip(nodes, mixed, strict=True)]
+        ends = [outcome.vector for outcome in trainer.train(jobs)]
+        x = [(e - m) + m if by_update else e for e, m in zip(ends, mixed, strict=True)]
+    return np.stack(x)
+
+
+def synchronous(kind: str, seed: int, **tables: dict[str, Any]) -> Experiment:
+    """Six quadratics on a ring; nobody is taken for dead, however long a message takes."""
+    base: dict[str, Any] = {
+        "algorithm": {"kind": kind},
+        "stop": {"steps": STEPS, "time_s": 1e6},
+        "data": {"noise": 0.3, "sites": [-1.0, 1.0]},
+        "staleness": {"liveness_floor_s": 1000.0},
+    }
+    if kind == "pull_mix":
+        base["staleness"] |= {"policy": "wait", "bound": 0.0}
+    for name, table in tables.items():
+        base[name] = base.get(name, {}) | table
+    return quadratic_experiment(nodes=6, slow=2, seed=seed, **base)
+
+
+@pytest.mark.parametrize("kind", ["dpsgd", "pull_mix"])
+@given(
+    seed=st.integers(0, 10_000),
+    sigma=st.floats(0.0, 2.0),
+    latency_s=st.floats(0.0, 3.0),
+)
+@settings(max_examples=15, deadline=None)
+def test_waiting_for_equal_versions_is_bit_for_bit_the_dense_iteration(
+    kind: str, seed: int, sigma: float, latency_s: float
+) -> None:
+    experiment = synchronous(
+        kind,
+        seed,
+        compute={"distribution": "lognormal", "sigma": sigma, "slowdown": {"n0": 5.0, "n1": 3.0}},
+        network={"latency_s": latency_s},
+    )
+    result = simulate(experiment)
+    want = dense_iteration(experiment, by_update=kind == "pull_mix")
+    assert np.array_equal(models(result.public, experiment), want)
+    assert result.staleness_max == 0.0
+    assert {n.steps for n in result.nodes} == {STEPS}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lost_versions_are_asked_for_again_and_nothing_changes(seed: int) -> None:
+    experiment = synchronous("dpsgd", seed, network={"loss": 0.2})
+    result = simulate(experiment)
+    assert np.array_equal(
+        models(result.public, experiment), dense_iteration(experiment, by_update=False)
+    )
+
+
+def test_the_dense_iteration_is_the_matrix_form_up_to_rounding() -> None:
+    experiment = synchronous("dpsgd", 3, data={"noise": 0.0})
+    trainer, weights = experiment.make_trainer(), mixing_matrix(experiment)
+    task = trainer.task  # type: ignore[attr-defined]  # quadratics show their objectives
+    x = np.zeros((6, 10))
+    for _ in range(STEPS):
+        m = weights @ x
+        x = m - 0.05 * task.curvature * (m - task.optima)
+    np.testing.assert_allclose(dense_iteration(experiment, by_update=False), x, atol=1e-5)
