@@ -150,7 +150,5 @@ def _alive(count: int, dead: Sequence[int]) -> list[int]:
     if not gone <= set(range(count)):
         raise ConfigError(f"theory: dead = {sorted(gone)}; positions are 0 to {count - 1}")
     if not alive:
-        raise ConfigError(
-            f"theory: dead = {sorted(gone)} of {count} nodes leaves nobody, or no one"
-        )
+        raise ConfigError(f"theory: all {count} nodes are dead, which leaves nobody alive")
     return alive

@@ -1,0 +1,191 @@
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from p2pfl.config.schema import TopologyConfig
+from p2pfl.errors import ConfigError
+from p2pfl.topology import generators, random_graphs
+from p2pfl.topology.build import build_topology, load_topology
+from p2pfl.topology.graph import Graph
+from p2pfl.topology.summary import summarize
+
+READY_MADE = sorted(Path(__file__).parents[3].glob("topologies/*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "graph"),
+    [
+        ({"kind": "ring", "nodes": 8}, generators.ring(8)),
+        ({"kind": "path", "nodes": 8}, generators.path(8)),
+        ({"kind": "star", "nodes": 8}, generators.star(8)),
+        ({"kind": "complete", "nodes": 8}, generators.complete(8)),
+        ({"kind": "torus", "rows": 3}, generators.torus(3, 3)),
+        ({"kind": "torus", "rows": 3, "columns": 4}, generators.torus(3, 4)),
+        ({"kind": "hypercube", "nodes": 8}, generators.hypercube(8)),
+        (
+            {"kind": "circulant", "nodes": 8, "offsets": (1, 2)},
+            generators.circulant(8, offsets=(1, 2)),
+        ),
+        ({"kind": "exponential", "nodes": 8}, generators.exponential(8)),
+        (
+            {"kind": "random_regular", "nodes": 8, "degree": 3, "seed": 4},
+            random_graphs.random_regular(8, degree=3, seed=4),
+        ),
+        (
+            {"kind": "small_world", "nodes": 20, "degree": 4, "rewire": 0.5, "seed": 4},
+            random_graphs.small_world(20, degree=4, rewire=0.5, seed=4),
+        ),
+        (
+            {"kind": "edges", "edges": (("a", "b"), ("b", "c"))},
+            generators.from_edges([("a", "b"), ("b", "c")]),
+        ),
+    ],
+)
+def test_the_words_of_an_experiment_build_its_graph(words: dict[str, Any], graph: Graph) -> None:
+    topology = build_topology(**asdict(TopologyConfig(**words)))
+    assert topology.graph == graph
+    assert topology.kind == words["kind"]
+    assert topology.weights == "metropolis"
+
+
+def test_rows_and_matrix_follow_the_chosen_weights() -> None:
+    topology = build_topology(kind="exponential", nodes=8, directed=True, weights="uniform")
+    assert topology.graph.directed
+    assert topology.matrix()[0, 7] == 0.25
+    assert topology.rows()[topology.graph.nodes[0]] == (("n4", 0.25), ("n6", 0.25), ("n7", 0.25))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"kind": "mesh"}, "kind = 'mesh'; allowed are ring, path"),
+        ({"kind": "ring"}, 'kind = "ring" needs nodes, e.g. nodes = 8'),
+        ({"kind": "torus"}, 'kind = "torus" needs rows, e.g. rows = 4'),
+        ({"kind": "random_regular", "nodes": 8}, "needs degree, e.g. degree = 4"),
+        ({"kind": "small_world", "nodes": 8}, "needs degree"),
+        ({"kind": "file"}, 'kind = "file" needs path'),
+        ({"kind": "ring", "nodes": 8, "offsets": (1,)}, "offsets means nothing .*reads nodes; rem"),
+        ({"kind": "torus", "rows": 4, "nodes": 16}, 'nodes means nothing for kind = "torus"'),
+        ({"kind": "ring", "nodes": 8, "directed": True}, "directed means nothing"),
+        ({"kind": "ring", "nodes": 8, "weights": "best"}, "weights = 'best'; allowed are"),
+        ({"kind": "exponential", "nodes": 8, "directed": True}, "needs an undirected graph"),
+    ],
+)
+def test_words_that_make_no_graph_are_refused(words: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build_topology(**words)
+
+
+def test_a_relative_path_is_looked_up_from_the_base(tmp_path: Path) -> None:
+    (tmp_path / "g.edges").write_text("a b\nb c\n", "utf-8")
+    (tmp_path / "g.toml").write_text('kind = "file"\npath = "g.edges"\n', "utf-8")
+    direct = build_topology(kind="file", path="g.edges", base=tmp_path)
+    through = build_topology(kind="file", path="g.toml", base=tmp_path)
+    assert direct == through
+    assert direct.graph.nodes == ("a", "b", "c")
+
+
+def test_a_toml_speaks_for_itself_where_it_speaks(tmp_path: Path) -> None:
+    silent, loud = tmp_path / "silent.toml", tmp_path / "loud.toml"
+    silent.write_text('kind = "random_regular"\nnodes = 16\ndegree = 4\n', "utf-8")
+    loud.write_text(f'{silent.read_text("utf-8")}seed = 1\nweights = "uniform"\n', "utf-8")
+
+    def build(file: Path, *, seed: int) -> Graph:
+        return build_topology(kind="file", path=str(file), seed=seed).graph
+
+    assert build(silent, seed=7) == random_graphs.random_regular(16, degree=4, seed=7)
+    assert build(loud, seed=7) == random_graphs.random_regular(16, degree=4, seed=1)
+    assert build_topology(kind="file", path=str(loud)).weights == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('kind = "ring"\nnodes = 1\n', r"bad\.toml: topology: nodes = 1"),
+        ('kind = "ring"\ncount = 1\n', r"bad\.toml: topology: unknown key 'count'"),
+        ('kind = "file"\npath = "bad.toml"\n', "'bad.toml' is one more .toml; name that one"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_the_file(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    (tmp_path / "bad.toml").write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=sentence):
+        build_topology(kind="file", path="bad.toml", base=tmp_path)
+
+
+def test_a_file_in_parts_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "g.edges").write_text("a b\nc d\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"g\.edges: topology: c cannot be reached from a"):
+        load_topology(tmp_path / "g.edges")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'topology = "ring.toml"',
+        '[topology]\nkind = "ring"\nnodes = 8',
+        '[topology]\nkind = "file"\npath = "ring.toml"',
+    ],
+)
+def test_an_experiment_stands_for_its_topology(tmp_path: Path, line: str) -> None:
+    (tmp_path / "ring.toml").write_text('kind = "ring"\nnodes = 8\n', "utf-8")
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text(f'name = "digits"\n{line}\n', "utf-8")
+    assert load_topology(experiment).graph == generators.ring(8)
+
+
+def test_an_experiment_with_a_bare_kind_is_told_what_is_missing(tmp_path: Path) -> None:
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text('topology = "ring"\n', "utf-8")
+    with pytest.raises(ConfigError, match=r'experiment\.toml: .* "ring" needs nodes'):
+        load_topology(experiment)
+
+
+@pytest.mark.parametrize("file", READY_MADE, ids=lambda file: file.stem)
+def test_a_ready_made_topology_has_the_lambda_of_its_comment(file: Path) -> None:
+    told = [
+        float(line.partition("=")[2])
+        for line in file.read_text("utf-8").splitlines()
+        if line.startswith("# lambda =")
+    ]
+    summary = summarize(load_topology(file))
+    assert told == [pytest.approx(summary.second_eigenvalue, abs=5e-7)]
+    assert str(summary.nodes) in file.stem.replace("4x4", "16")
+
+
+def test_there_are_ready_made_topologies() -> None:
+    assert len(READY_MADE) >= 10
+
+
+def test_a_summary_tells_the_degrees_and_the_diameter() -> None:
+    summary = summarize(build_topology(kind="star", nodes=5))
+    assert (summary.degree_min, summary.degree_mean, summary.degree_max) == (1, 1.6, 4)
+    assert (summary.nodes, summary.edges, summary.diameter) == (5, 4, 2)
+    assert summary.spectral_gap == pytest.approx(0.2)
+    assert summary.mixing_time_rounds == 21
+    assert not summary.directed
+
+
+def test_ten_thousand_nodes_need_no_dense_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = build_topology(kind="random_regular", nodes=10_000, degree=4)
+    monkeypatch.setattr(np, "zeros", None)
+    rows = topology.rows()
+    assert len(rows) == 10_000
+    assert all(len(row) == 4 and sum(w for _, w in row) == 0.8 for row in rows.values())
+
+
+def test_building_a_graph_loads_no_heavy_library() -> None:
+    check = (
+        "import sys, p2pfl.topology.build as b, p2pfl.topology.summary, p2pfl.topology.layout\n"
+        "b.build_topology(kind='random_regular', nodes=16, degree=4).rows()\n"
+        "heavy = {'networkx', 'scipy', 'matplotlib', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,111 @@
+from collections.abc import Callable
+
+import pytest
+
+from p2pfl.errors import ConfigError
+from p2pfl.topology import random_graphs
+from p2pfl.topology.generators import complete
+from p2pfl.topology.graph import Graph, circulant_offsets
+from p2pfl.topology.random_graphs import random_regular, small_world
+
+
+@pytest.mark.parametrize("nodes", [5, 6, 16, 50])
+@pytest.mark.parametrize("degree", [2, 4, 8, 15, 30, 49])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_node_of_a_random_regular_graph_has_the_degree(
+    nodes: int, degree: int, seed: int
+) -> None:
+    if degree >= nodes or nodes * degree % 2:
+        with pytest.raises(ConfigError):
+            random_regular(nodes, degree=degree, seed=seed)
+        return
+    graph = random_regular(nodes, degree=degree, seed=seed)
+    assert set(graph.degrees) == {degree}
+    assert graph.is_connected
+
+
+def test_two_nodes_of_degree_one_are_one_edge() -> None:
+    assert random_regular(2, degree=1, seed=0).edges == ((0, 1),)
+
+
+def test_full_degree_is_the_complete_graph() -> None:
+    assert random_regular(7, degree=6, seed=3) == complete(7)
+
+
+def test_the_same_seed_draws_the_same_graph_everywhere() -> None:
+    regular = "0-5 0-6 0-7 1-2 1-3 1-4 2-4 2-6 3-4 3-7 5-6 5-7"
+    assert _told(random_regular(8, degree=3, seed=0)) == regular
+    small = "0-2 0-4 1-4 2-6 3-7 4-6 4-7 5-6"
+    assert _told(small_world(8, degree=2, rewire=0.5, seed=0)) == small
+
+
+def _told(graph: Graph) -> str:
+    return " ".join(f"{a}-{b}" for a, b in graph.edges)
+
+
+def test_another_seed_draws_another_graph() -> None:
+    assert random_regular(16, degree=4, seed=0) != random_regular(16, degree=4, seed=1)
+    first = small_world(16, degree=4, rewire=0.5, seed=0)
+    assert first != small_world(16, degree=4, rewire=0.5, seed=1)
+
+
+def test_a_small_world_without_rewiring_is_a_lattice() -> None:
+    graph = small_world(10, degree=4, rewire=0.0, seed=0)
+    assert circulant_offsets(graph) == (1, 2, 8, 9)
+
+
+def test_rewiring_moves_edges_and_keeps_their_number() -> None:
+    graph = small_world(40, degree=4, rewire=1.0, seed=2)
+    assert len(graph.edges) == 80
+    assert graph.is_connected
+    far = [edge for edge in graph.edges if min(edge[1] - edge[0], edge[0] + 40 - edge[1]) > 2]
+    assert len(far) > 50
+
+
+def test_a_full_node_keeps_its_edges() -> None:
+    assert small_world(5, degree=4, rewire=1.0, seed=0) == complete(5)
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: random_regular(1, degree=1, seed=0), "nodes = 1; a random regular graph needs"),
+        (lambda: random_regular(8, degree=8, seed=0), "degree = 8; .* of 8 nodes needs 1 to 7"),
+        (lambda: random_regular(5, degree=3, seed=0), "must be even, .* take degree = 4"),
+        (lambda: random_regular(4, degree=1, seed=0), "no connected graph with degree = 1"),
+        (lambda: random_regular(50_000, degree=400, seed=0), "take a smaller degree"),
+        (lambda: small_world(10, degree=3, rewire=0.1, seed=0), "an even one, .* 2 or 4"),
+        (lambda: small_world(10, degree=4, rewire=1.5, seed=0), "rewire = 1.5; it is a probabi"),
+        (lambda: small_world(2, degree=1, rewire=0.1, seed=0), "nodes = 2; a small world needs 3"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_what_can(
+    build: Callable[[], Graph], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build()
+
+
+def test_a_small_world_is_drawn_until_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(seed: int) -> Graph:
+        return small_world(60, degree=2, rewire=1.0, seed=seed)
+
+    assert all(draw(seed).is_connected for seed in range(8))
+    monkeypatch.setattr(random_graphs, "MAX_ATTEMPTS", 1)
+    with pytest.raises(ConfigError, match="no connected small world in 1 draws; take a larger"):
+        [draw(seed) for seed in range(8)]
+
+
+def test_a_pairing_that_is_stuck_is_given_up() -> None:
+    stuck = [
+        random_graphs._pair(4, 2, seed=seed, attempt=attempt)
+        for seed in range(20)
+        for attempt in range(5)
+    ]
+    assert None in stuck
+    assert all(edges is None or len(edges) == 4 for edges in stuck)
+
+
+def test_a_pairing_ends_after_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_graphs, "_MAX_TURNS", 1)
+    assert random_graphs._pair(50, 20, seed=0, attempt=0) is None
