@@ -30,11 +30,13 @@ def is_finite(vector: Vector) -> bool:
     A sum of squares is finite only if every term is. It may overflow for large finite numbers, so
     an infinite one is looked at again, number by number.
     """
-    for start in range(0, vector.size, _BLOCK):
-        block = vector[start : start + _BLOCK]
-        if not np.isfinite(np.dot(block, block)) and not np.isfinite(block).all():
-            return False
-    return True
+    blocks = (vector[start : start + _BLOCK] for start in range(0, vector.size, _BLOCK))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(np.isfinite(np.dot(block, block)) or _look(block) for block in blocks)
+
+
+def _look(block: Vector) -> bool:
+    return bool(np.isfinite(block).all())
 
 
 def payload_of(vector: Vector, dtype: Dtype) -> memoryview:
@@ -88,6 +90,7 @@ def _to_bfloat16(vector: Vector) -> NDArray[np.uint16]:
     sums = np.empty(min(_BLOCK, vector.size), dtype=np.uint32)
     everywhere = np.ascontiguousarray(vector, dtype=np.float32).view(np.uint32)
     for start in range(0, vector.size, _BLOCK):
+        block = vector[start : start + _BLOCK]
         bits = everywhere[start : start + _BLOCK]
         rounded = sums[: bits.size]
         np.right_shift(bits, 16, out=rounded)
@@ -96,10 +99,8 @@ def _to_bfloat16(vector: Vector) -> NDArray[np.uint16]:
         rounded += bits
         rounded >>= 16
         out[start : start + bits.size] = rounded
-        if ((rounded & _BFLOAT16_INFINITY) == _BFLOAT16_INFINITY).any() or not np.isfinite(
-            np.dot(vector[start : start + bits.size], vector[start : start + bits.size])
-        ):
-            _mend(out[start : start + bits.size], vector[start : start + bits.size])
+        if not is_finite(block) or (rounded & _BFLOAT16_INFINITY == _BFLOAT16_INFINITY).any():
+            _mend(out[start : start + bits.size], block)
     return cast("NDArray[np.uint16]", out)
 
 
