@@ -1,0 +1,143 @@
+"""Putting an experiment together, and refusing what cannot be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pfl.algorithms.fedavg import FedAvgServer
+from p2pfl.config.load import config_from_mapping
+from p2pfl.config.schema import AlgorithmConfig, NetworkConfig, StopConfig, TrainingConfig
+from p2pfl.errors import ConfigError, DataError
+from p2pfl.experiment import CENTRE, SERVER, Experiment, load_experiment
+from p2pfl.types import NodeId
+
+
+def make(**tables: Any) -> Experiment:  # noqa: ANN401 - tables as a user writes them
+    base: dict[str, Any] = {
+        "name": "test",
+        "topology": {"kind": "ring", "nodes": 4},
+        "data": "digits",
+        "model": "softmax",
+        "training": {"learning_rate": 0.1, "local_steps": 2},
+        "stop": {"steps": 10},
+    }
+    return Experiment(config_from_mapping(base | tables, source="test"))
+
+
+def test_neighbours_and_weights_come_from_the_graph() -> None:
+    place = make().place("n1")
+    assert [peer for peer, _ in place.neighbours] == ["n0", "n2"]
+    assert [weight for _, weight in place.neighbours] == pytest.approx([1 / 3, 1 / 3])
+    assert place.learns
+
+
+def test_a_directed_graph_under_pull_mix_is_refused_with_the_reason() -> None:
+    directed = {"kind": "exponential", "nodes": 8, "directed": True, "weights": "uniform"}
+    with pytest.raises(ConfigError, match="undirected"):
+        _ = make(topology=directed).places
+
+
+def test_a_disconnected_graph_is_refused_by_name() -> None:
+    edges = [["a", "b"], ["c", "d"]]
+    with pytest.raises(ConfigError, match=r"connected|reach"):
+        _ = make(topology={"kind": "edges", "edges": edges}).places
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"compute": {"slowdown": {"n9": 2.0}}},
+        {"faults": {"crash": [{"node": "n9", "at_s": 1.0}]}},
+    ],
+)
+def test_a_node_that_is_not_in_the_graph_is_refused_with_its_key(tables: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"(slowdown|crash).*n9"):
+        _ = make(**tables).topology
+
+
+def test_a_place_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(ConfigError, match=r"'x'.*n0, n1, n2, n3"):
+        make().place("x")
+
+
+def test_names_of_the_baselines_are_reserved() -> None:
+    with pytest.raises(ConfigError, match="server"):
+        _ = make(topology={"kind": "edges", "edges": [["server", "b"]]}).topology
+
+
+def test_fedavg_runs_on_a_star_with_a_server_that_holds_no_data() -> None:
+    experiment = make(algorithm={"kind": "fedavg"})
+    assert list(experiment.places) == ["n0", "n1", "n2", "n3", SERVER]
+    assert not experiment.place(SERVER).learns
+    assert all(experiment.place(n).neighbours[0][0] == SERVER for n in experiment.learners)
+    assert len(experiment.edges) == 4
+    assert experiment.policy.policy == "none"
+
+
+@pytest.mark.parametrize(("participation", "rounds"), [(1.0, 5), (0.5, 10)])
+def test_fedavgs_rounds_do_the_work_that_was_asked_for(participation: float, rounds: int) -> None:
+    experiment = make(algorithm={"kind": "fedavg", "participation": participation})
+    trainer = experiment.make_trainer()
+    node = experiment.make_node(SERVER, run="r", trainer=trainer, x0=trainer.initial())
+    assert isinstance(node.algorithm, FedAvgServer)
+    assert node.algorithm.rounds == rounds
+
+
+def test_centralized_learning_does_all_nodes_work_at_one() -> None:
+    experiment = make(algorithm={"kind": "centralized"})
+    trainer = experiment.make_trainer()
+    node = experiment.make_node(CENTRE, run="r", trainer=trainer, x0=trainer.initial())
+    assert node.settings.steps_max == 40
+    assert node.settings.samples == sum(make().make_trainer().samples(n) for n in make().learners)
+
+
+def test_whole_epochs_are_counted_over_a_nodes_own_samples() -> None:
+    experiment = make(training={"learning_rate": 0.1, "local_epochs": 2, "batch_size": 100})
+    trainer = experiment.make_trainer()
+    n0 = NodeId("n0")
+    assert experiment.local_steps(n0, trainer) == 2 * -(-trainer.samples(n0) // 100)
+
+
+def test_parts_are_exchanged_by_name_and_the_rest_stays() -> None:
+    rough = make().replace(network=NetworkConfig(loss=0.5))
+    assert rough.config.network.loss == 0.5
+    assert rough.config.training == make().config.training
+    with pytest.raises(ConfigError, match="no part 'netwrk'"):
+        make().replace(netwrk=NetworkConfig())
+
+
+def test_the_digest_says_whether_two_nodes_run_the_same_experiment() -> None:
+    assert make().digest == make().digest
+    assert make().digest != make(seed=5).digest
+    assert make().digest != make().replace(algorithm=AlgorithmConfig(kind="dpsgd")).digest
+
+
+def test_an_empty_shard_is_a_clear_error() -> None:
+    experiment = make(
+        topology={"kind": "ring", "nodes": 2000},
+        stop={"steps": 1},
+    )
+    with pytest.raises(DataError, match=r"shard|sample"):
+        experiment.make_trainer()
+
+
+def test_parts_can_be_built_in_code() -> None:
+    experiment = make().replace(
+        stop=StopConfig(time_s=3.0), training=TrainingConfig(learning_rate=0.2, local_steps=1)
+    )
+    assert repr(experiment) == "<Experiment test: PullMix, seed 0>"
+    assert experiment.staleness_unit == "periods missed"
+    assert make(algorithm={"kind": "dpsgd"}).staleness_unit == "versions"
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load_experiment(Path("nowhere.toml"))
+
+
+@pytest.mark.parametrize("file", sorted(Path("examples").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_example_can_be_put_together(file: Path) -> None:
+    experiment = load_experiment(file)
+    assert experiment.places
+    assert len(experiment.digest) == 16
