@@ -1,0 +1,144 @@
+"""What the starting process tells a node's process, and what that leaves in the work folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from p2pfl.config.load import config_from_mapping
+from p2pfl.errors import ConfigError, DataError, P2pflError, RefusedError, TransportError
+from p2pfl.experiment import Experiment
+from p2pfl.results.lines import from_object, to_object
+from p2pfl.results.record import NodeTotals
+from p2pfl.types import NodeId, Vector
+
+_FAULTS: Final[Mapping[str, type[P2pflError]]] = {
+    kind.__name__: kind for kind in (ConfigError, DataError, TransportError, RefusedError)
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One node's process: which node, of which experiment, in which run, at which broker."""
+
+    node: str
+    life: int
+    """1, and one more each time the node is started again."""
+    run: str
+    url: str
+    experiment: Mapping[str, Any]
+    """The configuration as a mapping; its paths are absolute, or meant from `folder`."""
+    folder: str
+    work: str
+    """Where the process leaves its final models, its totals and its log."""
+    password: str | None = None
+    ca_file: str = ""
+    since_s: float | None = None
+    """When the run began, on this machine's monotonic clock; None: it has not yet."""
+
+    @property
+    def key(self) -> str:
+        """The name of this life's files."""
+        return f"{self.node}-{self.life}"
+
+    def load_experiment(self) -> Experiment:
+        """Put the experiment together. Raises ConfigError."""
+        config = config_from_mapping(self.experiment, source=self.run)
+        return Experiment(config, folder=Path(self.folder))
+
+    def encode(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def read_job(line: str) -> Job:
+    """The job in a line that `encode` made."""
+    return Job(**json.loads(line))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Legacy:
+    """What one life of a node left behind when it ended in order."""
+
+    totals: NodeTotals
+    served: Vector
+    public: Vector
+    loss: float
+    accuracy: float | None
+    per_class: tuple[float, ...]
+    duration_s: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plain:
+    loss: float
+    accuracy: float | None
+    per_class: tuple[float, ...]
+    duration_s: float
+    notes: tuple[str, ...]
+
+
+def write_legacy(work: Path, key: str, legacy: Legacy) -> None:
+    """Leave it in the work folder; the totals come last, so that they say that all is there."""
+    np.save(work / f"{key}.served.npy", legacy.served, allow_pickle=False)
+    np.save(work / f"{key}.public.npy", legacy.public, allow_pickle=False)
+    plain = _Plain(
+        loss=legacy.loss,
+        accuracy=legacy.accuracy,
+        per_class=legacy.per_class,
+        duration_s=legacy.duration_s,
+        notes=legacy.notes,
+    )
+    content = {"totals": to_object(legacy.totals), "plain": to_object(plain)}
+    unfinished = work / f"{key}.unfinished"
+    unfinished.write_text(json.dumps(content), encoding="utf-8")
+    unfinished.rename(work / f"{key}.json")
+
+
+def read_legacy(work: Path, key: str) -> Legacy | None:
+    """What this life left behind; None if it did not end in order."""
+    file = work / f"{key}.json"
+    if not file.exists():
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    plain = from_object(_Plain, content["plain"], where=key)
+    return Legacy(
+        totals=from_object(NodeTotals, content["totals"], where=key),
+        served=np.load(work / f"{key}.served.npy", allow_pickle=False),
+        public=np.load(work / f"{key}.public.npy", allow_pickle=False),
+        loss=plain.loss,
+        accuracy=plain.accuracy,
+        per_class=plain.per_class,
+        duration_s=plain.duration_s,
+        notes=plain.notes,
+    )
+
+
+def write_fault(work: Path, key: str, fault: BaseException) -> None:
+    """Leave the reason why this life failed."""
+    text = " ".join(str(fault).split()) or type(fault).__name__
+    content = {"kind": type(fault).__name__, "text": text}
+    (work / f"{key}.fault").write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_fault(work: Path, key: str) -> tuple[type[P2pflError] | None, str]:
+    """The kind (None: a programmer's error) and the sentence of the failure; ("" if none told)."""
+    file = work / f"{key}.fault"
+    if not file.exists():
+        return None, ""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return _FAULTS.get(content["kind"]), f"{content['text']}"
+
+
+def log_file(work: Path, key: str) -> Path:
+    """Where this life's output goes."""
+    return work / f"{key}.log"
+
+
+def node_of(key: str) -> NodeId:
+    """The node whose life has this key."""
+    return NodeId(key.rpartition("-")[0])

@@ -1,0 +1,81 @@
+"""One node's process: a job in, a life lived, final models out. Exit codes as the command's."""
+
+import asyncio
+import logging
+import math
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from p2pfl.errors import ConfigError, DataError, TransportError
+from p2pfl.runtime.jobs import Job, Legacy, write_fault, write_legacy
+from p2pfl.runtime.peer import NodeOutcome, run_node
+
+DONE: Final = 0
+FAILED: Final = 1
+USER_ERROR: Final = 2
+TERMINATED: Final = 128 + signal.SIGTERM
+
+_GO_WAIT_S: Final = 24 * 3600.0
+"""The process that starts the run ends its children; this only bounds a wait."""
+
+_log: Final = logging.getLogger("p2pfl.runtime")
+
+
+def main(job: Job) -> int:
+    """Live this node's life; the exit code. What went wrong is left in the work folder."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    work = Path(job.work)
+    try:
+        outcome = asyncio.run(_live(job))
+    except (ConfigError, DataError, TransportError) as problem:
+        write_fault(work, job.key, problem)
+        return USER_ERROR
+    except asyncio.CancelledError:
+        return TERMINATED
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the parent must hear of it.
+        _log.exception("node %s failed", job.node)
+        write_fault(work, job.key, fault)
+        return FAILED
+    score = outcome.score
+    write_legacy(
+        work,
+        job.key,
+        Legacy(
+            totals=outcome.totals,
+            served=outcome.served,
+            public=outcome.public,
+            loss=math.nan if score is None else score.loss,
+            accuracy=None if score is None else score.accuracy,
+            per_class=() if score is None else score.per_class,
+            duration_s=outcome.duration_s,
+            notes=outcome.notes,
+        ),
+    )
+    return DONE
+
+
+async def _live(job: Job) -> NodeOutcome:
+    from p2pfl.transport.mqtt import MqttTransport
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError):  # Windows' loop takes no signal handlers.
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    experiment = job.load_experiment()
+    config = experiment.config
+    async with MqttTransport(
+        job.url,
+        run=job.run,
+        node=job.node,
+        password=job.password,
+        ca_file=job.ca_file or None,
+        dtype=config.network.codec,
+        chunk_bytes=config.broker.chunk_bytes,
+    ) as transport:
+
+        async def go() -> None:
+            await transport.wait_for_go(_GO_WAIT_S)
+
+        return await run_node(experiment, job.node, transport, go=go, since_s=job.since_s)

@@ -1,0 +1,104 @@
+"""The node processes as the starting process sees them: start, signal, and hear of their end."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Final, Self
+
+from p2pfl.errors import TransportError
+from p2pfl.runtime.jobs import Job
+
+_STOP_S: Final = 8.0
+_LINE_BYTES: Final = 1 << 20
+
+
+class Processes:
+    """Entering starts the nursery; leaving ends it with all that live in it.
+
+    `ends` yields (key of the life, exit status; negative: the signal) as processes end.
+    """
+
+    def __init__(self) -> None:
+        self.ends: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        self.pids: dict[str, int] = {}
+        """The living processes, by the key of their life."""
+        self._nursery: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._started: dict[str, asyncio.Future[int]] = {}
+
+    def __repr__(self) -> str:
+        return f"Processes({', '.join(f'{key}: {pid}' for key, pid in self.pids.items())})"
+
+    async def __aenter__(self) -> Self:
+        """Start the nursery."""
+        self._nursery = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "p2pfl.runtime.nursery",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            # One thread a node: eight nodes with a pool each would fight for the cores.
+            env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | dict(os.environ),
+            # A session of its own: Ctrl-C reaches the parent alone, which ends all in order.
+            start_new_session=True,
+            limit=_LINE_BYTES,
+        )
+        self._reader = asyncio.create_task(self._read(), name="p2pfl nursery")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the pipe: the nursery ends its children, then itself."""
+        nursery, self._nursery = self._nursery, None
+        assert nursery is not None
+        assert nursery.stdin is not None
+        nursery.stdin.close()
+        try:
+            await asyncio.wait_for(nursery.wait(), _STOP_S)
+        except TimeoutError:
+            nursery.kill()
+            await nursery.wait()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    def warm(self, job: Job) -> None:
+        """Load what jobs like this one will need."""
+        self._say({"warm": json.loads(job.encode())})
+
+    async def start(self, job: Job) -> int:
+        """Start a node's process; its pid."""
+        started = asyncio.get_running_loop().create_future()
+        self._started[job.key] = started
+        self._say({"start": json.loads(job.encode())})
+        return int(await started)
+
+    def kill(self, key: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to one life's process, if it lives."""
+        self._say({"signal": key, "number": int(number)})
+
+    def _say(self, command: dict[str, object]) -> None:
+        assert self._nursery is not None
+        assert self._nursery.stdin is not None
+        with suppress(ConnectionError):  # The reader tells that the nursery is gone.
+            self._nursery.stdin.write(json.dumps(command).encode() + b"\n")
+
+    async def _read(self) -> None:
+        assert self._nursery is not None
+        assert self._nursery.stdout is not None
+        while line := await self._nursery.stdout.readline():
+            answer = json.loads(line)
+            if "started" in answer:
+                key = answer["started"]
+                self.pids[key] = answer["pid"]
+                self._started.pop(key).set_result(answer["pid"])
+            else:
+                self.pids.pop(answer["ended"], None)
+                self.ends.put_nowait((answer["ended"], answer["status"]))
+        for future in self._started.values():
+            future.set_exception(TransportError("the process that starts the nodes has ended"))
+        for key in list(self.pids):
+            self.ends.put_nowait((key, -signal.SIGKILL))
+        self.pids.clear()

@@ -1,0 +1,108 @@
+"""What a node reports while it lives: one flat line, from a node to whoever watches the run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Final
+
+from p2pfl.errors import DataError, ProtocolError
+from p2pfl.results.lines import from_object, to_object
+from p2pfl.results.record import NodeSample, NodeTotals
+from p2pfl.transport.base import Row
+
+_REFUSED_MAX: Final = 20
+"""Entries of refused messages in a line: it must fit a frame, whatever peers do."""
+
+_NESTED: Final = ("per_class", "refused")
+"""Keys that are no plain values: they travel as JSON text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One node at one moment: its sample, its totals so far, and where it is in its life."""
+
+    sample: NodeSample
+    totals: NodeTotals
+    phase: str
+    """As the node core names it; `joining` before the start."""
+    life: int
+    """Counter of the incarnation: totals begin anew with each."""
+    eval_s: float
+    """Seconds that the evaluation took."""
+
+
+def to_row(report: Report) -> Row:
+    """The report as a flat line; sample and totals share the keys that mean the same."""
+    plain = {
+        "phase": report.phase,
+        "life": report.life,
+        "eval_s": report.eval_s,
+        **to_object(report.totals),
+        **to_object(report.sample),
+    }
+    refused = dict(islice(report.totals.refused.items(), _REFUSED_MAX))
+    plain["refused"] = json.dumps(refused)
+    plain["per_class"] = json.dumps(plain["per_class"])
+    row: dict[str, str | int | float | None] = {}
+    for key, value in plain.items():
+        assert value is None or isinstance(value, str | int | float)
+        row[key] = value
+    return row
+
+
+def from_row(row: Row) -> Report:
+    """The report that a line holds.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        plain: dict[str, object] = dict(row)
+        for key in _NESTED:
+            plain[key] = json.loads(str(plain[key]))
+        return Report(
+            sample=from_object(NodeSample, _part(NodeSample, plain), where="row"),
+            totals=from_object(NodeTotals, _part(NodeTotals, plain), where="row"),
+            phase=str(plain["phase"]),
+            life=int(str(plain["life"])),
+            eval_s=float(str(plain["eval_s"])),
+        )
+    except (DataError, ValueError, KeyError, RecursionError) as problem:
+        raise ProtocolError("row", str(problem)[:200]) from None
+
+
+def _part(kind: type[NodeSample | NodeTotals], plain: Mapping[str, object]) -> dict[str, object]:
+    names = {field.name for field in fields(kind)}
+    return {key: value for key, value in plain.items() if key in names}
+
+
+def over_lives(lives: list[NodeTotals]) -> NodeTotals:
+    """The totals of one node over all its lives, the newest last."""
+    last = lives[-1]
+    mixes = sum(t.mixes for t in lives)
+    refused: dict[str, int] = {}
+    for one in lives:
+        for reason, number in one.refused.items():
+            refused[reason] = refused.get(reason, 0) + number
+    return NodeTotals(
+        node=last.node,
+        role=last.role,
+        versions=sum(t.versions for t in lives),
+        steps=sum(t.steps for t in lives),
+        samples=sum(t.samples for t in lives),
+        mixes=mixes,
+        staleness_max=max(t.staleness_max for t in lives),
+        staleness_mean=sum(t.staleness_mean * t.mixes for t in lives) / mixes if mixes else 0.0,
+        age_max_s=max(t.age_max_s for t in lives),
+        left_out=sum(t.left_out for t in lives),
+        out_bytes=sum(t.out_bytes for t in lives),
+        in_bytes=sum(t.in_bytes for t in lives),
+        fan_out_bytes=sum(t.fan_out_bytes for t in lives),
+        control_bytes=sum(t.control_bytes for t in lives),
+        out_messages=sum(t.out_messages for t in lives),
+        in_messages=sum(t.in_messages for t in lives),
+        superseded=sum(t.superseded for t in lives),
+        refused=refused,
+        outcome=last.outcome,
+    )

@@ -1,0 +1,102 @@
+"""The one thread in which a real node trains and evaluates, and the pace that it is held to."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+from p2pfl.compute import ComputeLaw
+from p2pfl.config.schema import ComputeConfig
+from p2pfl.learning.trainer import Score, Trainer, TrainJob, TrainOutcome
+from p2pfl.messages import Train
+from p2pfl.types import NodeId, Vector
+
+
+class Pace:
+    """How long an update is to take at least: given seconds per step, or times the machine's own.
+
+    `step_s` and `slowdown` of the experiment mean the same in virtual time. A node never goes
+    faster than its machine; where it cannot keep the pace, `missed_s` says by how much.
+    """
+
+    def __init__(self, config: ComputeConfig, *, seed: int, node: NodeId) -> None:
+        self._law = ComputeLaw(config, seed=seed)
+        self._node = node
+        self._given = config.step_s is not None
+        self._updates = 0
+        self.slept_s = 0.0
+        self.missed_s = 0.0
+        self._late_s = 0.0
+
+    def rest_s(self, steps: int, elapsed_s: float) -> float:
+        """Seconds to sleep after an update that took `elapsed_s`."""
+        if self._given:
+            wanted_s = self._law.duration_s(self._node, steps, self._updates)
+        else:
+            wanted_s = elapsed_s * max(1.0, self._law.factor(self._node, self._updates))
+        self._updates += 1
+        rest_s = wanted_s - elapsed_s
+        if rest_s < 0.0:
+            self.missed_s -= rest_s
+        # A sleep that lasted too long is made up for by the next one.
+        return max(0.0, rest_s - self._late_s)
+
+    def woke(self, rest_s: float, slept_s: float) -> None:
+        """Count a sleep: how long it was to be, and how long it was."""
+        self.slept_s += slept_s
+        self._late_s = max(0.0, slept_s - rest_s)
+
+
+class Worker:
+    """Trains and evaluates for one node, in order of asking, off the event loop."""
+
+    def __init__(self, node: NodeId, trainer: Trainer, pace: Pace) -> None:
+        self.pace = pace
+        self.trained_s = 0.0
+        """Seconds from asking to outcome, without the sleeps."""
+        self.evaluated_s = 0.0
+        self._node = node
+        self._trainer = trainer
+        self._momentum: Vector | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"p2pfl {node} worker")
+
+    async def train(self, effect: Train) -> TrainOutcome:
+        """Do one local update and sleep the rest of its time.
+
+        The optimizer's new state is kept on return, which is when `Trained` is delivered: a
+        training that is cancelled leaves no trace.
+        """
+        loop = asyncio.get_running_loop()
+        job = TrainJob(
+            node=self._node,
+            start=effect.start,
+            first_step=effect.first_step,
+            steps=effect.steps,
+            momentum=None if effect.fresh_optimizer else self._momentum,
+            correction=effect.correction,
+        )
+        begun_s = loop.time()
+        (outcome,) = await loop.run_in_executor(self._thread, self._trainer.train, [job])
+        done_s = loop.time()
+        self.trained_s += done_s - begun_s
+        rest_s = self.pace.rest_s(effect.steps, done_s - begun_s)
+        if rest_s > 0.0:
+            await asyncio.sleep(rest_s)
+            self.pace.woke(rest_s, loop.time() - done_s)
+        self._momentum = outcome.momentum
+        return outcome
+
+    async def evaluate(self, vector: Vector) -> tuple[Score, float]:
+        """Score a model, after the training that is under way; with the seconds that it took."""
+        loop = asyncio.get_running_loop()
+        score, took_s = await loop.run_in_executor(self._thread, self._evaluate, vector)
+        self.evaluated_s += took_s
+        return score, took_s
+
+    def close(self) -> None:
+        """Begin nothing more; what the thread is at ends by itself."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _evaluate(self, vector: Vector) -> tuple[Score, float]:
+        begun_s = perf_counter()
+        (score,) = self._trainer.evaluate([vector], [self._node])
+        return score, perf_counter() - begun_s
