@@ -51,7 +51,7 @@ lint: setup ## ruff, all rules but those that pyproject.toml gives a reason agai
 	$(BIN)/ruff check .
 
 types: setup ## mypy, strict, package and tests
-	$(BIN)/mypy
+	$(BIN)/mypy p2pfl tests $(wildcard examples/*.py)
 
 contracts: setup ## who may import whom
 	$(BIN)/lint-imports --no-logo
