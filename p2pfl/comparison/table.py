@@ -226,8 +226,8 @@ def _busiest(runs: Sequence[RunSummary]) -> Cell:
 
 def _staleness(runs: Sequence[RunSummary]) -> Cell:
     largest, bound = max(run.staleness_max for run in runs), runs[0].staleness_bound
-    of = f"of {number_text(bound)} {runs[0].staleness_unit}" if isfinite(bound) else "no bound"
-    return Cell(text=f"{number_text(largest)} {of}", mean=largest)
+    of = f" of {number_text(bound)} {runs[0].staleness_unit}" if isfinite(bound) else ", no bound"
+    return Cell(text=f"{number_text(largest)}{of}", mean=largest)
 
 
 def _captions(levels: Levels, rows: Sequence[Row], *, seconds: float | None) -> tuple[str, ...]:

@@ -8,9 +8,19 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
-from typing import Final, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Final,
+    Literal,
+    NewType,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from p2pfl.errors import DataError
 
@@ -42,8 +52,7 @@ def from_object(kind: type[T], found: object, *, where: str) -> T:
     """
     if not isinstance(found, dict):
         raise DataError(f"{where}: is not a JSON object")
-    family: type[object] = kind
-    hints, needed = _grammar(family)
+    hints, needed = _grammar(cast("Hashable", kind))
     for name in needed:
         if name not in found:
             raise DataError(f"{where}: {name} is missing")
@@ -58,8 +67,9 @@ def from_object(kind: type[T], found: object, *, where: str) -> T:
 
 
 @cache
-def _grammar(kind: type[object]) -> tuple[dict[str, object], tuple[str, ...]]:
+def _grammar(kind: Hashable) -> tuple[dict[str, object], tuple[str, ...]]:
     """The annotations of a dataclass, and the names without which there is none."""
+    assert isinstance(kind, type)
     assert dataclasses.is_dataclass(kind)
     needed = tuple(
         field.name

@@ -1,0 +1,146 @@
+"""`p2pfl compare FILE`: the same experiment under several algorithms, as a table and a page."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from p2pfl.cli.simulate import add_experiment_arguments, progress_shown, read_experiment
+from p2pfl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from p2pfl.comparison.table import ComparisonTable
+    from p2pfl.experiment import Experiment
+    from p2pfl.results.record import NetworkSample, RunResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds FILE, --set, --out, --algorithms, --seeds, --real and --format."""
+    add_experiment_arguments(parser)
+    parser.add_argument(
+        "--algorithms",
+        metavar="NAME,...",
+        help="what to put beside the file's own (default: its [comparison])",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs per algorithm, from the file's seed on (default: 1)",
+    )
+    parser.add_argument(
+        "--real",
+        action="store_true",
+        help="run over a real broker, one process per node (default algorithms: fedavg)",
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs them all, prints the table, writes folders and the page, and returns 0.
+
+    Raises:
+        ConfigError: the file, a setting or an algorithm's name is wrong.
+    """
+    from p2pfl.comparison.table import table_of
+
+    if arguments.seeds < 1:
+        raise ConfigError(f"--seeds {arguments.seeds}: allowed: at least 1")
+    experiment = read_experiment(arguments.file, arguments.set)
+    names = _algorithms(arguments)
+    first = experiment.config.seed
+    seeds = range(first, first + arguments.seeds)
+    results = (_for_real if arguments.real else _simulated)(experiment, names, seeds)
+    page = _write(results, experiment.config.name, arguments.out)
+    table = table_of(results)
+    if arguments.format == "json":
+        from p2pfl.comparison.render import json_text
+
+        sys.stdout.write(f"{json_text(table)}\n")
+        sys.stderr.write(f"report: {page}\n")
+    else:
+        show_table(table)
+        sys.stdout.write(f"\nreport: {page}\n")
+    return 0
+
+
+def show_table(table: "ComparisonTable") -> None:
+    """With colours and only what fits on a terminal; plain and whole in a pipe."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(f"{table}\n")
+        return
+    from rich.console import Console
+
+    from p2pfl.comparison.render import rich_tables
+
+    console = Console()
+    console.print(rich_tables(table, width=console.width))
+
+
+def _algorithms(arguments: argparse.Namespace) -> list[str] | None:
+    if arguments.algorithms is not None:
+        from p2pfl.config.load import algorithm_kinds
+
+        names = [name.strip() for name in arguments.algorithms.split(",") if name.strip()]
+        for name in names:
+            if name not in algorithm_kinds():
+                raise ConfigError(
+                    f"--algorithms {name}: is unknown; allowed: {', '.join(algorithm_kinds())}"
+                )
+        return names
+    return ["fedavg"] if arguments.real else None
+
+
+def _simulated(
+    experiment: "Experiment", names: Sequence[str] | None, seeds: Sequence[int]
+) -> list["RunResult"]:
+    from dataclasses import replace
+
+    from p2pfl.comparison.side_by_side import compare_algorithms
+
+    began_s: list[float] = []
+    with progress_shown() as tell:
+
+        def progress(one: "Experiment", sample: "NetworkSample | None") -> None:
+            if sample is None:
+                began_s.append(time.perf_counter())
+                return
+            what = one.label if len(seeds) == 1 else f"{one.label}, seed {one.config.seed}"
+            tell(what, one.config.stop.time_s, sample)
+
+        compared = compare_algorithms(experiment, algorithms=names, seeds=seeds, progress=progress)
+    ends_s = [*began_s[1:], time.perf_counter()]
+    return [
+        replace(result, wall_s=end_s - start_s)
+        for result, start_s, end_s in zip(compared.results, began_s, ends_s, strict=True)
+    ]
+
+
+def _for_real(
+    experiment: "Experiment", names: Sequence[str] | None, seeds: Sequence[int]
+) -> list["RunResult"]:
+    """One after the other, on this machine: side by side they would slow each other down."""
+    from p2pfl.comparison.side_by_side import variants
+    from p2pfl.runtime.run import run_experiment
+
+    really_run: Callable[[Experiment], RunResult] = run_experiment
+    results = []
+    for seed in seeds:
+        for one in variants(experiment.replace(seed=seed), names):
+            sys.stderr.write(f"{one.label}, seed {seed}: running for real\n")
+            results.append(really_run(one))
+    return results
+
+
+def _write(results: Sequence["RunResult"], name: str, out: Path) -> Path:
+    """A folder per run below one for them all, and the page beside them."""
+    from p2pfl.report.page import write_report
+    from p2pfl.results.folder import REPORT, new_run_folder, write_run
+
+    folder = new_run_folder(out, f"{name}-compared")
+    for result in results:
+        write_run(result, folder / f"{result.config.algorithm.kind}-seed{result.seed}")
+    return write_report(results, folder / REPORT)
