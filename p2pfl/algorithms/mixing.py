@@ -19,18 +19,28 @@ def mix(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
     Equal models mix to exactly themselves. The sum runs in the order of `neighbours`, block by
     block, so that the result has the same bits wherever it is computed.
     """
-    terms = [(n.vector, n.weight * n.trust) for n in neighbours if n.vector is not None]
+    terms = [(n.vector, np.float32(n.weight * n.trust)) for n in neighbours if n.vector is not None]
     result = x.copy()
     scratch = np.empty(min(BLOCK, x.size), dtype=np.float32)
+    if x.size <= BLOCK:
+        _add_terms(result, x, terms, scratch)
+        return frozen(result)
     for begin in range(0, x.size, BLOCK):
-        own = x[begin : begin + BLOCK]
-        block = result[begin : begin + BLOCK]
-        work = scratch[: own.size]
-        for vector, weight in terms:
-            np.subtract(vector[begin : begin + BLOCK], own, out=work)
-            np.multiply(work, np.float32(weight), out=work)
-            np.add(block, work, out=block)
+        block = slice(begin, begin + BLOCK)
+        own = x[block]
+        parts = [(vector[block], weight) for vector, weight in terms]
+        _add_terms(result[block], own, parts, scratch[: own.size])
     return frozen(result)
+
+
+def _add_terms(
+    result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float32]], scratch: Vector
+) -> None:
+    """Add sum_j a_j (x_j - x) to `result` in place."""
+    for vector, weight in terms:
+        np.subtract(vector, x, scratch)
+        np.multiply(scratch, weight, scratch)
+        np.add(result, scratch, result)
 
 
 def add_update(mixed: Vector, trained: Vector, start: Vector) -> Vector:

@@ -1,7 +1,7 @@
 """All neighbours of one node, seen through the staleness policy at one moment."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from p2pfl.messages import Neighbour, PresenceState, Reading
 from p2pfl.protocol.peers import Peer
@@ -102,35 +102,30 @@ class Neighbourhood:
         return Sight(tuple(seen), tuple(readings), tuple(left_out), 0.0)
 
     def _look_freshest(self, version: int, now: float) -> Sight:
-        policy = self.policy
+        """Every newest model in one pass: it runs twice in every update of every node."""
+        policy, since_s = self.policy, self.since_s
         seen, readings, left_out, worst = [], [], [], 0.0
         for peer in self.peers.values():
-            live = peer.live(now, policy, since_s=self.since_s)
+            node, weight, newest = peer.node, peer.weight, peer.newest
+            live = peer.live(now, policy, since_s=since_s)
             finished = peer.state is PresenceState.FINISHED
-            newest = peer.newest
-            if newest is None:
-                seen.append(
-                    Neighbour(peer.node, peer.weight, 0.0, live, finished, peer.version, None, None)
-                )
-                continue
-            header = newest.header
-            age_s = peer.age_s(now)
-            missed = policy.missed(age_s, peer.period_s)
-            lag = max(0, version - header.version)
-            staleness = policy.staleness(lag=lag, reads=peer.reads, age_s=age_s, missed=missed)
-            if self._usable(peer, staleness, live=live, now=now):
-                worst = max(worst, staleness)
-                trust, vector = 1.0, newest.vector
-                readings.append(
-                    Reading(peer.node, header.version, peer.weight, lag, peer.reads, age_s, missed)
-                )
-            else:
-                left_out.append(peer.node)
-                trust, vector = 0.0, None
+            header, vector, trust = None, None, 0.0
+            if newest is not None:
+                header = newest.header
+                age_s = peer.age_s(now)
+                missed = policy.missed(age_s, peer.period_s)
+                lag = version - header.version if version > header.version else 0
+                staleness = policy.staleness(lag, peer.reads, age_s, missed)
+                if self._usable(peer, staleness, live=live, now=now):
+                    vector, trust = newest.vector, 1.0
+                    worst = max(worst, staleness)
+                    readings.append(
+                        Reading(node, header.version, weight, lag, peer.reads, age_s, missed)
+                    )
+                else:
+                    left_out.append(node)
             seen.append(
-                Neighbour(
-                    peer.node, peer.weight, trust, live, finished, peer.version, header, vector
-                )
+                Neighbour(node, weight, trust, live, finished, peer.version, header, vector)
             )
         return Sight(tuple(seen), tuple(readings), tuple(left_out), worst)
 
@@ -141,11 +136,9 @@ class Neighbourhood:
         """
         if not peer.trusted:
             return False
-        match self.policy.policy:
-            case "none":
-                return True
-            case "wait":
-                return live and staleness <= self.policy.bound
-            case "drop":
-                return staleness <= self.policy.bound and not peer.gone(now, self.policy)
-        assert_never(self.policy.policy)
+        policy = self.policy
+        if policy.policy == "none":
+            return True
+        if staleness > policy.bound:
+            return False
+        return live if policy.policy == "wait" else not peer.gone(now, policy)

@@ -1,6 +1,7 @@
 """What a node knows of one neighbour: its newest models, its signs of life, its clock's offset."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 
 from p2pfl.messages import Incarnation, ModelMessage, Presence, PresenceState
 from p2pfl.protocol.staleness import StalenessPolicy
@@ -20,12 +21,12 @@ class Peer:
     trusted: bool = False
     """False while the newest model is only a retained one whose sender has shown no life."""
     reads: int = 0
-    offset_s: float = field(default=float("inf"))
+    offset_s: float = inf
     """min(received - sent) of this incarnation: clock offset plus the shortest transit."""
     heard_s: float | None = None
     """Last sign of life on the own clock."""
     state: PresenceState = PresenceState.JOINING
-    told_s: float = field(default=float("-inf"))
+    told_s: float = -inf
     """When the newest presence was made, on the peer's clock: an older one changes nothing."""
     lost_s: float | None = None
     beat_period_s: float = 0.0
@@ -101,8 +102,10 @@ class Peer:
     @property
     def period_s(self) -> float:
         """The publish period that the peer last announced, in a header or a beat; 0: unknown."""
-        announced_s = 0.0 if self.newest is None else self.newest.header.period_s
-        return max(announced_s, self.beat_period_s)
+        newest = self.newest
+        if newest is None or newest.header.period_s < self.beat_period_s:
+            return self.beat_period_s
+        return newest.header.period_s
 
     def age_s(self, now: float) -> float:
         """Seconds since the newest model left its sender, queueing counted, constant transit not.
@@ -111,11 +114,16 @@ class Peer:
         The one assumption left: some message of this incarnation once came without queueing.
         """
         if self.newest is None:
-            return float("inf")
-        if self.offset_s == float("inf"):
-            return float("inf") if self.finished_s is None else 0.0
-        until_s = now if self.finished_s is None else min(now, self.finished_s)
-        return max(0.0, until_s - self.newest.header.sent_s - self.offset_s)
+            return inf
+        until_s = now
+        if self.finished_s is not None:
+            if self.offset_s == inf:
+                return 0.0
+            until_s = min(now, self.finished_s)
+        elif self.offset_s == inf:
+            return inf
+        age_s = until_s - self.newest.header.sent_s - self.offset_s
+        return max(0.0, age_s)
 
     def at_version(self, version: int) -> ModelMessage | None:
         """The peer's model of exactly this version, if it is held."""
@@ -126,24 +134,25 @@ class Peer:
 
     def _same_life(self, incarnation: Incarnation) -> bool:
         """Begin a new record at a newer incarnation; False for an older one."""
-        if self.incarnation is not None and incarnation < self.incarnation:
+        known = self.incarnation
+        if incarnation is known or incarnation == known:
+            return True
+        if known is not None and incarnation < known:
             return False
-        if incarnation != self.incarnation:
-            self.incarnation = incarnation
-            self.offset_s = float("inf")
-            self.told_s = float("-inf")
-            self.previous = None
-            self.trusted = False
-            self.heard_s = self.lost_s = self.finished_s = None
-            self.beat_period_s = 0.0
-            self.version = -1
-            self.newest = None
-            self.reads = 0
-            self.state = PresenceState.JOINING
+        self.incarnation = incarnation
+        self.newest = self.previous = None
+        self.trusted = False
+        self.reads = 0
+        self.offset_s, self.told_s = inf, -inf
+        self.heard_s = self.lost_s = self.finished_s = None
+        self.state = PresenceState.JOINING
+        self.beat_period_s = 0.0
+        self.version = self.asked = -1
         return True
 
     def _hear(self, now: float, sent_s: float) -> None:
-        self.offset_s = min(self.offset_s, now - sent_s)
+        offset_s = now - sent_s
+        self.offset_s = min(self.offset_s, offset_s)
         self.heard_s = now
         self.lost_s = None
         self.beat_period_s = 0.0

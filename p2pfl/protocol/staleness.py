@@ -11,8 +11,8 @@ The default, `drop` at 3 missed periods, is a bound on liveness: a live slow nod
 weight, a dead node's frozen model is left out. Dropping by lag silently removes slow nodes' data.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal, assert_never
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 LIVENESS_PERIODS: Final = 3.0
 """A peer that has been silent for so many of its own periods counts as dead."""
@@ -31,31 +31,30 @@ class StalenessPolicy:
     """Nobody is dropped for missing periods before this age, and an unknown period means it."""
     suspect_grace_s: float = 2.0
     """A peer whose connection broke counts as dead only after as long."""
+    least_period_s: float = field(init=False)
+    """The period below which the floor decides: floor / bound."""
+
+    def __post_init__(self) -> None:
+        periods = self.bound if self.bound > 0.0 else LIVENESS_PERIODS
+        object.__setattr__(self, "least_period_s", self.liveness_floor_s / periods)
 
     def missed(self, age_s: float, period_s: float) -> float:
         """Age in the sender's periods, scaled so that `missed <= bound` is the liveness bound.
 
         With the bound B it holds that missed <= B exactly if age <= max(B x period, floor).
         """
-        periods = self.bound if self.bound > 0.0 else LIVENESS_PERIODS
-        return age_s / max(period_s, self.liveness_floor_s / periods)
+        least_s = self.least_period_s
+        return age_s / (max(least_s, period_s))
 
-    def staleness(self, *, lag: int, reads: int, age_s: float, missed: float) -> float:
+    def staleness(self, lag: int, reads: int, age_s: float, missed: float) -> float:
         """The metric that this policy bounds; without a bound: `missed`, for the record."""
         if self.policy == "wait":
             return float(lag)
-        if self.policy == "none":
+        if self.policy == "none" or self.metric == "missed":
             return missed
-        match self.metric:
-            case "missed":
-                return missed
-            case "age":
-                return age_s
-            case "reads":
-                return float(reads)
-            case "lag":
-                return float(lag)
-        assert_never(self.metric)
+        if self.metric == "age":
+            return age_s
+        return float(reads if self.metric == "reads" else lag)
 
     @property
     def limit(self) -> float:

@@ -6,7 +6,8 @@ whose last bits depend on the trainer.
 
 import hashlib
 import json
-from typing import IO
+import struct
+from typing import IO, Final, get_args
 
 from p2pfl.messages import (
     Effect,
@@ -21,8 +22,14 @@ from p2pfl.messages import (
     Train,
     Trained,
     Wake,
+    Woken,
 )
 from p2pfl.types import NodeId
+
+_WORD: Final = struct.Struct("<dHiqqd").pack
+"""Time, kind, node, two whole numbers and a real one: enough to tell any two steps apart."""
+
+_FLUSH_BYTES: Final = 1 << 20
 
 
 class Trace:
@@ -30,20 +37,63 @@ class Trace:
 
     def __init__(self, lines: IO[str] | None = None) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
+        self._words = bytearray()
+        self._numbers: dict[str, int] = {}
+        """Names as numbers, in the order of their first appearance."""
         self._lines = lines
 
     def add(self, at_s: float, node: NodeId, event: Event, effects: list[Effect]) -> None:
         """One step of one node."""
-        what = _told(event)
-        decided = [_decided(e) for e in effects]
-        self._hash.update(f"{at_s!r}|{node}|{what}|{decided}\n".encode())
+        self._words += _WORD(at_s, _code(event), self._number(node), *_facts(event))
+        for effect in effects:
+            self._words += _WORD(at_s, _code(effect), 0, *_facts(effect))
+        if len(self._words) > _FLUSH_BYTES:
+            self._flush()
         if self._lines is not None:
-            line = {"at_s": at_s, "node": node, "event": what, "effects": decided}
+            decided = [_decided(e) for e in effects]
+            line = {"at_s": at_s, "node": node, "event": _told(event), "effects": decided}
             self._lines.write(json.dumps(line) + "\n")
 
     def digest(self) -> str:
         """Hash of everything so far, 32 hex digits."""
+        self._flush()
         return self._hash.hexdigest()
+
+    def _flush(self) -> None:
+        self._hash.update(self._words)
+        self._words.clear()
+
+    def _number(self, node: NodeId) -> int:
+        return self._numbers.setdefault(node, len(self._numbers))
+
+
+_CODES: Final[dict[type, int]] = {
+    kind: code for code, kind in enumerate((*get_args(Event), *get_args(Effect)))
+}
+
+
+def _code(what: Event | Effect) -> int:
+    return _CODES[type(what)]
+
+
+def _facts(what: Event | Effect) -> tuple[int, int, float]:
+    """Two whole numbers and a real one that tell this event or effect from others of its kind."""
+    match what:
+        case Received(message=message) | Publish(message=message) | Send(message=message):
+            if isinstance(message, ModelMessage):
+                header = message.header
+                return header.version, header.sequence, header.sent_s
+            return message.version, 0, 0.0
+        case Record(version=version, staleness=staleness, readings=readings):
+            return version, len(readings), staleness
+        case Trained(token=token) | Woken(token=token):
+            return token, 0, 0.0
+        case Train(token=token, first_step=step):
+            return token, step, 0.0
+        case Wake(at_s=at_s, token=token):
+            return token, 0, at_s
+        case _:
+            return 0, 0, 0.0
 
 
 def _told(event: Event) -> str:

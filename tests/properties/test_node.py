@@ -121,10 +121,7 @@ def test_no_history_makes_a_node_mix_beyond_its_bound(
                 assert reading.lag <= policy.bound
             elif policy.policy == "drop":
                 measured = policy.staleness(
-                    lag=reading.lag,
-                    reads=reading.reads,
-                    age_s=reading.age_s,
-                    missed=reading.missed,
+                    reading.lag, reading.reads, reading.age_s, reading.missed
                 )
                 assert measured <= policy.bound
         assert sum(r.weight for r in record.readings) < 1.0

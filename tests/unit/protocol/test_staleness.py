@@ -27,16 +27,16 @@ def test_missed_within_its_bound_is_exactly_the_liveness_rule(
 )
 def test_drop_measures_in_the_metric_that_was_chosen(metric: Metric, value: float) -> None:
     policy = StalenessPolicy(metric=metric)
-    assert policy.staleness(lag=1, reads=2, age_s=3.0, missed=4.0) == value
+    assert policy.staleness(1, 2, 3.0, 4.0) == value
     assert policy.limit == 3.0
 
 
 def test_wait_bounds_lag_and_none_bounds_nothing() -> None:
     wait = StalenessPolicy(policy="wait", bound=2.0)
-    assert wait.staleness(lag=1, reads=2, age_s=3.0, missed=4.0) == 1.0
+    assert wait.staleness(1, 2, 3.0, 4.0) == 1.0
     assert wait.limit == 2.0
     free = StalenessPolicy(policy="none")
-    assert free.staleness(lag=1, reads=2, age_s=3.0, missed=4.0) == 4.0
+    assert free.staleness(1, 2, 3.0, 4.0) == 4.0
     assert free.limit == math.inf
 
 
