@@ -1,6 +1,7 @@
 """What the starting process knows of its nodes, and the run's curve made of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -231,7 +232,6 @@ class Board:
             for s in self.standings.values()
             if s.legacy is not None and s.role == "node"
         }
-        notes = [note for s in self.standings.values() if s.legacy for note in s.legacy.notes]
         return RunResult(
             name=config.name,
             label=experiment.label,
@@ -249,8 +249,22 @@ class Board:
             edges=experiment.edges,
             served={node: one.served for node, one in heirs.items()},
             public={node: one.public for node, one in heirs.items()},
-            notes=(*self.notes, *notes),
+            notes=(*self.notes, *_pace_notes(heirs)),
         )
+
+
+def _pace_notes(heirs: Mapping[NodeId, Legacy]) -> list[str]:
+    """Who was held to a pace by sleeping, and who could not keep it."""
+    slept = {n: one.slept_s / max(one.duration_s, 1e-9) for n, one in heirs.items() if one.slept_s}
+    late = {n: one.missed_s for n, one in heirs.items() if one.missed_s > 0.1 * one.duration_s}
+    notes = []
+    if slept:
+        shares = ", ".join(f"{node} {share:.0%}" for node, share in slept.items())
+        notes.append(f"paced by sleeping, of their time: {shares}")
+    if late:
+        delays = ", ".join(f"{node} by {late_s:.1f} s" for node, late_s in late.items())
+        notes.append(f"slower than their pace: {delays}")
+    return notes
 
 
 def _nothing(node: NodeId, role: str) -> NodeTotals:

@@ -70,7 +70,8 @@ class Legacy:
     accuracy: float | None
     per_class: tuple[float, ...]
     duration_s: float
-    notes: tuple[str, ...]
+    slept_s: float
+    missed_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,8 @@ class _Plain:
     accuracy: float | None
     per_class: tuple[float, ...]
     duration_s: float
-    notes: tuple[str, ...]
+    slept_s: float
+    missed_s: float
 
 
 def write_legacy(work: Path, key: str, legacy: Legacy) -> None:
@@ -91,7 +93,8 @@ def write_legacy(work: Path, key: str, legacy: Legacy) -> None:
         accuracy=legacy.accuracy,
         per_class=legacy.per_class,
         duration_s=legacy.duration_s,
-        notes=legacy.notes,
+        slept_s=legacy.slept_s,
+        missed_s=legacy.missed_s,
     )
     content = {"totals": to_object(legacy.totals), "plain": to_object(plain)}
     unfinished = work / f"{key}.unfinished"
@@ -114,7 +117,8 @@ def read_legacy(work: Path, key: str) -> Legacy | None:
         accuracy=plain.accuracy,
         per_class=plain.per_class,
         duration_s=plain.duration_s,
-        notes=plain.notes,
+        slept_s=plain.slept_s,
+        missed_s=plain.missed_s,
     )
 
 

@@ -58,6 +58,9 @@ _log: Final = logging.getLogger("p2pfl.runtime")
 Go = Callable[[], Awaitable[object]]
 """Returns when the process that started the run has given the go."""
 
+Tell = Callable[[Report], None]
+"""Shown each report as it is made."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NodeOutcome:
@@ -72,7 +75,10 @@ class NodeOutcome:
     """Why the run ended for this node."""
     duration_s: float
     """From the go to the end."""
-    notes: tuple[str, ...]
+    slept_s: float
+    """Seconds that the node slept to keep its pace."""
+    missed_s: float
+    """Seconds by which its trainings took longer than their pace allows."""
 
 
 async def run_node(
@@ -84,6 +90,7 @@ async def run_node(
     go: Go | None = None,
     since_s: float | None = None,
     linger_s: float = LINGER_S,
+    tell: Tell | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run, over an entered transport, until the run ends.
 
@@ -116,6 +123,7 @@ async def run_node(
         time_s=config.stop.time_s,
         supervised=go is not None,
         linger_s=linger_s,
+        tell=tell,
     )
     membership = Membership(
         neighbours=tuple(peer for peer, _ in place.neighbours),
@@ -144,6 +152,7 @@ class Life:
         time_s: float | None,
         supervised: bool,
         linger_s: float,
+        tell: Tell | None,
     ) -> None:
         self.machine = machine
         self.tally = Tally(machine.settings.node, "node" if learns else "server")
@@ -155,6 +164,7 @@ class Life:
         self._time_s = time_s
         self._supervised = supervised
         self._linger_s = linger_s
+        self._tell = tell
         self._incarnation = Incarnation(0, 0)
         self._began_s = math.nan
         self._trainings: asyncio.Queue[Train] = asyncio.Queue()
@@ -278,7 +288,8 @@ class Life:
             score=score,
             reason=reason,
             duration_s=now - self._began_s,
-            notes=tuple(self._notes(now - self._began_s)),
+            slept_s=self._worker.pace.slept_s,
+            missed_s=self._worker.pace.missed_s,
         )
 
     async def _leave_early(self) -> None:
@@ -286,16 +297,6 @@ class Life:
         with suppress(TransportError, TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._transport.leave(clear=False)
-
-    def _notes(self, duration_s: float) -> list[str]:
-        pace, node = self._worker.pace, self.machine.settings.node
-        notes = []
-        if pace.slept_s:
-            share = pace.slept_s / max(duration_s, 1e-9)
-            notes.append(f"{node} was paced: it slept {share:.0%} of the time")
-        if pace.missed_s > 0.1 * duration_s:
-            notes.append(f"{node} was slower than its pace: {pace.missed_s:.1f} s too long")
-        return notes
 
     # ------------------------------------------------------------ events and effects
 
@@ -396,6 +397,8 @@ class Life:
             eval_s=took_s,
         )
         self._transport.report(to_row(report))
+        if self._tell is not None:
+            self._tell(report)
 
     def _totals(self) -> NodeTotals:
         traffic = self._transport.traffic

@@ -50,7 +50,8 @@ def main(job: Job) -> int:
             accuracy=None if score is None else score.accuracy,
             per_class=() if score is None else score.per_class,
             duration_s=outcome.duration_s,
-            notes=outcome.notes,
+            slept_s=outcome.slept_s,
+            missed_s=outcome.missed_s,
         ),
     )
     return DONE

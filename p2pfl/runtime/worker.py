@@ -37,8 +37,11 @@ class Pace:
         rest_s = wanted_s - elapsed_s
         if rest_s < 0.0:
             self.missed_s -= rest_s
-        # A sleep that lasted too long is made up for by the next one.
-        return max(0.0, rest_s - self._late_s)
+            self._late_s = 0.0
+            return 0.0
+        # A sleep that lasted too long is made up for by the next ones.
+        late_s, self._late_s = self._late_s, max(0.0, self._late_s - rest_s)
+        return max(0.0, rest_s - late_s)
 
     def woke(self, rest_s: float, slept_s: float) -> None:
         """Count a sleep: how long it was to be, and how long it was."""

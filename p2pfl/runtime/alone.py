@@ -1,0 +1,79 @@
+"""One node on this machine, in a run that spans machines: nobody here gives the go or the end."""
+
+from p2pfl.config.write import config_to_toml
+from p2pfl.errors import RefusedError
+from p2pfl.experiment import Experiment
+from p2pfl.runtime.peer import NodeOutcome, Tell, run_node
+from p2pfl.transport.manifest import Manifest
+from p2pfl.transport.place import new_run_id
+
+
+async def find_run(
+    experiment: Experiment,
+    *,
+    url: str,
+    run: str | None = None,
+    password: str | None = None,
+    ca_file: str | None = None,
+) -> Manifest:
+    """The run to join: the one named, the living one of this experiment's name, or a new one.
+
+    Raises:
+        RefusedError: the run has another experiment, has ended, or there is none of that name.
+        TransportError: the broker cannot be reached.
+    """
+    from p2pfl.transport.mqtt import Observer
+
+    async with Observer(url, password=password, ca_file=ca_file) as observer:
+        if run is None:
+            name = experiment.config.name
+            draft = Manifest(
+                run=new_run_id(name),
+                name=name,
+                digest=experiment.digest,
+                nodes=tuple(experiment.places),
+                experiment=config_to_toml(experiment.config),
+            )
+            return await observer.find_or_create_run(draft)
+        manifest = await observer.read_manifest(run)
+        if manifest is None:
+            raise RefusedError(
+                f"there is no run {run!r} at {url}: leave --run out to join or create the run of "
+                f"experiment {experiment.config.name!r}"
+            )
+        return manifest
+
+
+async def live_alone(
+    experiment: Experiment,
+    node: str,
+    *,
+    url: str,
+    run: str | None = None,
+    password: str | None = None,
+    ca_file: str | None = None,
+    tell: Tell | None = None,
+) -> NodeOutcome:
+    """Live one node's life in a run at a broker, to the run's end.
+
+    Raises:
+        ConfigError, DataError: the experiment has no such node, or no data for it.
+        RefusedError: as `find_run`, or a living node has this id.
+        TransportError: the broker cannot be reached.
+    """
+    from p2pfl.transport.mqtt import MqttTransport
+
+    experiment.place(node)
+    manifest = await find_run(experiment, url=url, run=run, password=password, ca_file=ca_file)
+    config = experiment.config
+    async with MqttTransport(
+        url,
+        run=manifest.run,
+        node=node,
+        password=password,
+        ca_file=ca_file,
+        dtype=config.network.codec,
+        chunk_bytes=config.broker.chunk_bytes,
+        manifest=manifest,
+    ) as transport:
+        return await run_node(experiment, node, transport, tell=tell)
