@@ -15,7 +15,7 @@ from p2pfl.errors import RefusedError, TransportError
 _log: Final = logging.getLogger("p2pfl.transport")
 
 _BACKOFF_FIRST_S: Final = 0.1
-_BACKOFF_LAST_S: Final = 10.0
+_BACKOFF_LAST_S: Final = 5.0
 _TOPICS_PER_SUBSCRIBE: Final = 128
 """One SUBSCRIBE packet of so many topics stays below 20 KiB."""
 
@@ -134,6 +134,11 @@ class Link:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def abort(self) -> None:
+        """Disconnect soon; nothing more is sent. `close` waits for it."""
+        if self._task is not None:
+            self._task.cancel()
 
     def subscriptions_changed(self) -> None:
         """Look at the wanted subscriptions again, soon."""

@@ -1,6 +1,7 @@
 """MQTT: a node's place in a run, and a watcher's, over any broker of MQTT 3.1.1 or 5."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import socket
@@ -102,6 +103,7 @@ class MqttConnector:
         self._context = broker.context()
         self._keepalive_s = keepalive_s
         self._protocol = aiomqtt.ProtocolVersion.V5
+        self._certified = False
 
     @property
     def place(self) -> str:
@@ -111,7 +113,15 @@ class MqttConnector:
     async def connect(self, *, client_id: str, handler: Handler, will: Will | None) -> Connection:
         """Connect. Raises RefusedError or TransportError, with a sentence for the user."""
         try:
+            await self._check_certificate()
             return await self._try(client_id, handler, will)
+        except ssl.SSLCertVerificationError as problem:
+            raise RefusedError(
+                f"broker {self.place}: its certificate is not trusted, name its authority with "
+                f"ca_file ({problem.verify_message})"
+            ) from None
+        except OSError as problem:
+            raise TransportError(f"broker {self.place} cannot be reached: {problem}") from None
         except aiomqtt.MqttError as problem:
             if self._protocol is aiomqtt.ProtocolVersion.V5 and _speaks_3(problem):
                 self._protocol = aiomqtt.ProtocolVersion.V311
@@ -122,12 +132,20 @@ class MqttConnector:
                 raise RefusedError(
                     f"broker {self.place} refuses {who}: wrong or missing password ({problem})"
                 ) from None
-            if "CERTIFICATE_VERIFY_FAILED" in str(problem):
-                raise RefusedError(
-                    f"broker {self.place}: its certificate is not trusted, name its authority with "
-                    f"ca_file ({problem})"
-                ) from None
             raise TransportError(f"broker {self.place} cannot be reached: {problem}") from None
+
+    async def _check_certificate(self) -> None:
+        """Once, by a connection of our own: the library leaks its socket when the check fails."""
+        if self._context is None or self._certified:
+            return
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(
+                self._broker.host, self._broker.port, ssl=self._context
+            )
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        self._certified = True
 
     async def _try(self, client_id: str, handler: Handler, will: Will | None) -> Connection:
         client = aiomqtt.Client(

@@ -71,6 +71,7 @@ class NodeTransport:
         self._outbox = Outbox()
         self._probe: Probe | None = None
         self._link: Link | None = None
+        self._aborted: Link | None = None
         self._inbox: Inbox | None = None
         self._sender: Sender | None = None
         self._membership: Membership | None = None
@@ -108,6 +109,9 @@ class NodeTransport:
             await self._probe.__aexit__(None, None, None)
             self._probe = None
         await self.leave(clear=False)
+        if self._aborted is not None:
+            await self._aborted.close()
+            self._aborted = None
 
     async def join(self, membership: Membership) -> tuple[Incarnation, bool]:
         """Take this node's place. Raises RefusedError, TransportError."""
@@ -257,9 +261,21 @@ class NodeTransport:
                 self._outbox.restore_presence()
                 self._wake()
         elif presence.incarnation > self._incarnation and presence.state not in _GONE:
-            self._on_fault(
-                RefusedError(f"node {self.node!r}: another process took its place in the run")
-            )
+            self._thrown_out()
+        elif presence.incarnation < self._incarnation:
+            # An earlier life of ours was slow to notice that it is over: say everything again.
+            self._outbox.restore_retained()
+            self._wake()
+
+    def _thrown_out(self) -> None:
+        """Another process has our name: say nothing more under it, not even goodbye."""
+        self._on_fault(
+            RefusedError(f"node {self.node!r}: another process took its place in run {self._run}")
+        )
+        link, self._link = self._link, None
+        if link is not None:
+            link.abort()
+            self._aborted = link
 
     def _on_claim(self, claim: Claim) -> None:
         """Somebody asks for our name: we live."""

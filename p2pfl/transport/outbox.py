@@ -134,12 +134,16 @@ class Outbox:
         """The broker said something else for us: say the last presence again."""
         self._presence_unsent = self._presence is not None
 
+    def restore_retained(self) -> None:
+        """The broker no longer has what we last said: say presence and model again."""
+        self._again = self._sent is not None
+        self.restore_presence()
+
     def restore(self) -> None:
         """The connection is new: the broker may have lost all, so send model and presence again."""
         if self._sending is not None:
             self._sent, self._sending = self._sending, None
-        self._again = self._sent is not None
-        self.restore_presence()
+        self.restore_retained()
         if self._open_letter is not None:
             self._letters.appendleft(self._open_letter)
             self._open_letter = None

@@ -5,9 +5,11 @@ Pure: it is told of heads, parts and time, and says which part topics it wants t
     following  subscribed to both slots; parts come in before the head that names them
     pulling    subscribed to one slot until its retained parts begin to come in, then to nothing;
                parts of any other model are ignored
-    waiting    subscribed to nothing: the last model was not read yet
+    waiting    subscribed to nothing: the last model was not read yet, or the broker's queue for us
+               has not run empty yet
 """
 
+import math
 from enum import Enum
 from typing import Final
 
@@ -19,6 +21,9 @@ BEHIND_MAX: Final = 3
 
 CAUGHT_UP: Final = 3
 """So many models in a row pulled before the next was there, and it follows again."""
+
+BEHIND_S: Final = 1.0
+"""A head that spent so much longer on its way than the fastest one has queued at the broker."""
 
 STALL_S: Final = 2.0
 """Without a new part for this long, what is missing is asked for again."""
@@ -57,6 +62,8 @@ class Reader:
         self._unfinished = 0
         self._prompt = 0
         self._progress_s = 0.0
+        self._shortest_s = math.inf
+        self._backlog_s = 0.0
 
     def __repr__(self) -> str:
         return f"Reader({self.mode.value}, {self.assembly})"
@@ -82,12 +89,15 @@ class Reader:
         if self._head is not None and head.stamp[:2] != self._head.stamp[:2]:
             self._begin_anew()
         self._head, self._head_retained = head, retained
+        self._backlog_s = 0.0 if retained else self._queued_s(now_s - head.sent_s)
         if head.stamp == self._done:
             return
+        if self._backlog_s > BEHIND_S and self.mode is Mode.FOLLOWING:
+            self._wait()
         self._progress_s = max(self._progress_s, now_s)
         if self.mode is Mode.FOLLOWING:
             self._slots[head.slot] = head.count
-        elif self._torn or (self.mode is Mode.WAITING and not self._unread):
+        elif self._torn or (self.mode is Mode.WAITING and self._is_ready()):
             self._pull()
 
     def on_part(
@@ -124,18 +134,18 @@ class Reader:
         """The model that was handed on pushed out one that nobody had read."""
         self._unread += 1
         if self._unread >= BEHIND_MAX and self.mode is Mode.FOLLOWING:
-            self._wait()
+            self._wait(unread=self._unread)
 
     def on_read(self) -> None:
         """Somebody has read this neighbour's model and may take another."""
         self._unread = 0
-        if self.mode is Mode.WAITING and self._is_news():
+        if self.mode is Mode.WAITING and self._is_news() and self._is_ready():
             self._pull()
 
     def on_tick(self, now_s: float) -> None:
         """Ask again for what has stopped coming."""
         stalled = now_s - self._progress_s > STALL_S
-        if stalled and self._is_news() and self.mode is not Mode.WAITING:
+        if stalled and self._is_news() and not self._unread:
             self._progress_s = now_s
             self._pull()
 
@@ -146,6 +156,14 @@ class Reader:
         self._target = None
         self._torn = False
         self.mode = Mode.FOLLOWING
+
+    def _queued_s(self, delay_s: float) -> float:
+        """Of the time on the way, what the fastest head did not need."""
+        self._shortest_s = min(self._shortest_s, delay_s)
+        return delay_s - self._shortest_s
+
+    def _is_ready(self) -> bool:
+        return not self._unread and self._backlog_s <= BEHIND_S
 
     def _is_news(self) -> bool:
         head = self._head
@@ -176,12 +194,13 @@ class Reader:
             assert self._head is not None
             self._slots = {self._head.slot: self._head.count}
         else:
-            self._wait()
+            self._wait(unread=1)
 
-    def _wait(self) -> None:
+    def _wait(self, *, unread: int = 0) -> None:
         self.mode = Mode.WAITING
         self._slots = {}
-        self._unread = max(self._unread, 1)
+        self._unread = unread
+        self.assembly.forget()
 
     def _pull(self) -> None:
         self.mode = Mode.PULLING
@@ -199,5 +218,6 @@ class Reader:
         self._target = None
         self._torn = False
         self._done = None
+        self._shortest_s = math.inf
         self.assembly.forget()
         self.mode = Mode.FOLLOWING

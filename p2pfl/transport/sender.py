@@ -1,6 +1,7 @@
 """The sending tasks of a node: one for models, one for all that is small."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -161,6 +162,7 @@ class Sender:
             count=count,
             frame_bytes=frame.nbytes,
             digest=frame_digest(frame),
+            sent_s=time.monotonic(),
         ).encode()
         await connection.publish(topic, head, qos=1, retain=True)
         self._count(len(head), receivers=self._receivers, control=True)

@@ -34,6 +34,8 @@ class Head:
     frame_bytes: int
     digest: int
     """The frame's own checksum."""
+    sent_s: float
+    """When it was published, on the sender's monotonic clock: tells queueing from distance."""
 
     def encode(self) -> bytes:
         """As a frame."""
@@ -49,6 +51,7 @@ class Head:
             "n": self.count,
             "l": self.frame_bytes,
             "x": self.digest,
+            "a": float(self.sent_s),
         }
         return seal(plain).join()
 
@@ -99,7 +102,7 @@ def read_head(data: bytes) -> Head:
     kind, plain = _plain(data)
     if kind != "h":
         raise ProtocolError("kind", f"{kind} is no head")
-    fields = Fields(plain, frozenset("tricobvsnlxz"))
+    fields = Fields(plain, frozenset("tricobvsnlxaz"))
     return Head(
         run=fields.run("r"),
         node=fields.node("i"),
@@ -111,6 +114,7 @@ def read_head(data: bytes) -> Head:
         count=fields.integer("n", _16_BITS),
         frame_bytes=fields.integer("l", _32_BITS),
         digest=fields.integer("x"),
+        sent_s=fields.number("a"),
     )
 
 
