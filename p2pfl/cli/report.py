@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     folders: list[Path] = []
     for given in arguments.runs:
         # A comparison's folder holds its runs; a run's own folder has a summary.
-        inner = sorted(each.parent for each in given.glob(f"*/{SUMMARY}"))
+        found = sorted(given.glob(f"*/{SUMMARY}"), key=lambda file: file.stat().st_mtime_ns)
+        inner = [file.parent for file in found]
         folders += inner if inner and not (given / SUMMARY).exists() else [given]
     results = [read_run(folder, models=False) for folder in folders]
     only = arguments.runs[0] if len(arguments.runs) == 1 else Path()

@@ -16,6 +16,9 @@ WIDTH: Final = 100
 
 _GAP: Final = "  "
 
+_EDGES: Final = 2
+"""The frame's own columns, left and right."""
+
 _DISPENSABLE: Final = (
     "bytes_busiest_unicast",
     "quality_average_model",
@@ -67,8 +70,8 @@ def rich_tables(table: ComparisonTable, *, width: int = WIDTH) -> "RenderableTyp
     from rich.text import Text
 
     return Group(
-        _rich_table(table, fitting(table, table.quality, width), _QUALITY),
-        _rich_table(table, fitting(table, table.cost, width), _COST),
+        _rich_table(table, fitting(table, table.quality, width - _EDGES), _QUALITY),
+        _rich_table(table, fitting(table, table.cost, width - _EDGES), _COST),
         Text(" ".join(table.captions), style="dim"),
     )
 

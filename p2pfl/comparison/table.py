@@ -80,6 +80,15 @@ class ComparisonTable:
         return frozenset(title for title, mean in means.items() if mean == goal)
 
 
+def compare(*results: RunResult) -> ComparisonTable:
+    """Some runs side by side, as a table that prints; see `table_of`.
+
+    Raises:
+        DataError: there is no run, or one that was never evaluated.
+    """
+    return table_of(results)
+
+
 def table_of(results: Sequence[RunResult]) -> ComparisonTable:
     """The table of some runs, from either driver; runs that differ in their seed alone share a row.
 

@@ -1,0 +1,56 @@
+"""Charts show the spread over the living nodes, and know who is slow."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from p2pfl.comparison.titles import Group
+from p2pfl.config.schema import ComputeConfig
+from p2pfl.report.series import class_accuracy, mean_curve, quality_curve, slow_nodes
+from p2pfl.results.record import RunResult
+
+MakeResult = Callable[..., RunResult]
+
+
+def test_the_band_reaches_from_the_worst_living_node_to_the_best(make_result: MakeResult) -> None:
+    run = make_result()
+    first, second, third = run.samples[-3:]
+    ends = (replace(first, accuracy=0.4), second, replace(third, accuracy=0.1, alive=False))
+    group = Group(title="x", runs=(replace(run, samples=(*run.samples[:-3], *ends)),))
+    curve = quality_curve(group, 0, "accuracy")
+    np.testing.assert_allclose(curve.mean, [0.1, 0.5, 0.9])
+    np.testing.assert_allclose((curve.low[-1], curve.high[-1]), (0.4, 0.9))
+    losses = quality_curve(group, 0, "loss")
+    assert losses.low[0] >= losses.high[0]
+
+
+def test_seeds_are_averaged_over_the_time_that_all_have_seen(make_result: MakeResult) -> None:
+    group = Group(title="x", runs=(make_result(), make_result(accuracies=(0.3, 0.7))))
+    curve = quality_curve(group, 0, "accuracy")
+    np.testing.assert_allclose(curve.at, [0.0, 1.0])
+    np.testing.assert_allclose(curve.mean, [0.2, 0.6])
+
+
+def test_what_nobody_measured_is_no_curve(make_result: MakeResult) -> None:
+    group = Group(title="x", runs=(make_result(accuracies=(None, None)),))
+    assert mean_curve(group, 0, axis="seconds", measure="accuracy") is None
+    assert class_accuracy(group) is None
+    distance = mean_curve(group, 0, axis="seconds")
+    assert distance is not None
+    np.testing.assert_allclose(distance.mean, [0.0, 0.1])
+
+
+def test_classes_are_averaged_over_the_nodes_at_the_end(make_result: MakeResult) -> None:
+    values = class_accuracy(Group(title="x", runs=(make_result(),)))
+    assert values is not None
+    np.testing.assert_allclose(values, [0.9, 1.0])
+
+
+def test_slow_nodes_are_those_named_or_those_that_did_far_less(make_result: MakeResult) -> None:
+    run = make_result()
+    assert slow_nodes(run) == {"n2"}
+    even = replace(run, config=replace(run.config, compute=ComputeConfig()))
+    assert slow_nodes(even) == frozenset()
+    lazy = replace(even.nodes[0], steps=3)
+    assert slow_nodes(replace(even, nodes=(lazy, *even.nodes[1:]))) == {"n0"}
