@@ -93,8 +93,11 @@ class Control:
 
 
 def kind_of(data: bytes) -> str:
-    """The kind of a small frame's map. Raises ProtocolError."""
-    return _plain(data)[0]
+    """The kind of a small frame's map, a small model's too. Raises ProtocolError."""
+    kind = unseal(data, limits=_SMALL)[0].get("t")
+    if not isinstance(kind, str):
+        raise ProtocolError("kind", repr(kind)[:64])
+    return kind
 
 
 def read_head(data: bytes) -> Head:
