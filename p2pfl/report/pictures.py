@@ -11,6 +11,7 @@ from p2pfl.comparison.titles import Group
 from p2pfl.comparison.units import bytes_text, count_text, number_text
 from p2pfl.report.canvas import SERIES
 from p2pfl.report.charts import (
+    MAX_BARS,
     against_chart,
     bytes_chart,
     class_chart,
@@ -148,8 +149,10 @@ def _staleness(scene: Scene) -> Picture | None:
             title="Staleness",
             svg=staleness_chart(alone, slow, about="largest staleness mixed, per node"),
             caption=f"Largest staleness ever mixed: {number_text(alone.staleness_max)} of {of}."
-            + (" No bar may cross the dashed line: older models are left out." if bounded else ""),
-            legend=(("as fast as most", 0), ("slow", 1)) if slow else (),
+            + (f" No bar may cross the dashed line: {_kept_by(alone)}." if bounded else ""),
+            legend=(("as fast as most", 0), ("slow", 1))
+            if slow and len(alone.nodes) <= MAX_BARS
+            else (),
         )
     if not any(s.mixes for row in scene.table.rows for s in row.summaries):
         return None
@@ -170,10 +173,12 @@ def _traffic(scene: Scene) -> Picture | None:
             return None
         busiest = alone.busiest
         most = bytes_text(busiest.out_bytes + busiest.in_bytes)
+        many = len(alone.nodes) > MAX_BARS
+        parts = "Received and sent." if many else "Received (pale) and sent (strong)."
         return Picture(
             title="Bytes at every endpoint",
             svg=bytes_chart(alone, about="bytes in and out per endpoint"),
-            caption="Received (pale) and sent (strong); a model is sent once and the broker fans it"
+            caption=f"{parts} A model is sent once and the broker fans it"
             f" out. The busiest endpoint is {busiest.node} with {most}: look for one bar that"
             " stands out, a bottleneck.",
         )
@@ -271,6 +276,13 @@ def figure_html(picture: Picture) -> str:
         f'<figure class="{picture.kind}"><h3>{escape(picture.title)}</h3>{legend}'
         f"{picture.svg}<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
+
+
+def _kept_by(run: RunResult) -> str:
+    """How the run keeps its bound, in words."""
+    if run.config.staleness.policy == "wait" or run.config.algorithm.kind == "dpsgd":
+        return "a node that is ahead waits"
+    return "older models are left out"
 
 
 def _number(count: int) -> str:

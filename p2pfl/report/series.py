@@ -1,6 +1,6 @@
 """From runs to what charts show: curves with their spread, classes, and who is slow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,8 +86,10 @@ def slow_nodes(run: RunResult) -> frozenset[NodeId]:
     present = {node.node for node in run.learners}
     if named:
         return frozenset(named & present)
-    median = float(np.median([node.steps for node in run.learners]))
-    return frozenset(n.node for n in run.learners if n.steps * _SLOW_FACTOR < median)
+    # A node that died early did little too, and was not slow.
+    whole = [node for node in run.learners if node.outcome == "finished"]
+    median = float(np.median([node.steps for node in whole])) if whole else 0.0
+    return frozenset(node.node for node in whole if node.steps * _SLOW_FACTOR < median)
 
 
 def _with_spread(run: RunResult, measure: Measure) -> tuple[Numbers, Numbers, Numbers, Numbers]:
@@ -103,10 +105,12 @@ def _with_spread(run: RunResult, measure: Measure) -> tuple[Numbers, Numbers, Nu
             position += 1
         mean = mean_quality(point, measure)
         values = _sorted(latest.values())
-        worst, best = (values[0], values[-1]) if values else (np.nan, np.nan)
+        # Real nodes show their first numbers a moment after the start.
+        unknown = np.nan if mean is None else mean
+        worst, best = (values[0], values[-1]) if values else (unknown, unknown)
         if measure == "loss":
             worst, best = best, worst
-        rows.append((point.at_s, np.nan if mean is None else mean, worst, best))
+        rows.append((point.at_s, unknown, worst, best))
     at, mean_, low, high = np.array(rows, dtype=np.float64).T
     return at, mean_, low, high
 
@@ -117,6 +121,5 @@ def _shown(sample: NodeSample, measure: Measure) -> float | None:
     return sample.accuracy if measure == "accuracy" else sample.loss
 
 
-def _sorted(values: Sequence[float | None] | object) -> list[float]:
-    assert hasattr(values, "__iter__")
+def _sorted(values: Iterable[float | None]) -> list[float]:
     return sorted(v for v in values if v is not None and np.isfinite(v))
