@@ -135,6 +135,11 @@ class Experiment:
         )
 
     @property
+    def staleness_bound(self) -> float:
+        """The largest staleness that may ever be mixed, in `staleness_unit`; inf: no bound."""
+        return 0.0 if self.config.algorithm.kind == "dpsgd" else self.policy.limit
+
+    @property
     def staleness_unit(self) -> str:
         """What the bound counts, in words for tables."""
         words = {"missed": "periods missed", "age": "seconds", "reads": "reads", "lag": "versions"}

@@ -241,7 +241,7 @@ class Board:
             dimension=next((one.public.size for one in heirs.values()), 0),
             duration_s=duration_s,
             wall_s=wall_s,
-            staleness_bound=experiment.policy.limit,
+            staleness_bound=experiment.staleness_bound,
             staleness_unit=experiment.staleness_unit,
             curve=self.curve(duration_s),
             samples=(*samples, *self.final_samples(duration_s)),

@@ -121,8 +121,8 @@ class Simulation:
 
     def _end(self, reason: str) -> None:
         self._ended = True
-        if not self.curve or self.curve[-1].at_s < self.world.now_s:
-            self._evaluate()
+        self._forget_samples_of_now()
+        self._evaluate()
         self.world.end(reason)
 
     # ------------------------------------------------------------ measuring
@@ -131,6 +131,13 @@ class Simulation:
         self._evaluate()
         every_s = self.experiment.config.evaluation.every_s
         self.world.at(every_s * len(self.curve), self._evaluate_and_plan)
+
+    def _forget_samples_of_now(self) -> None:
+        """Something may have happened since at this very time: the last sample is taken anew."""
+        now = self.world.now_s
+        while self.curve and self.curve[-1].at_s == now:
+            self.curve.pop()
+        self.samples = [sample for sample in self.samples if sample.at_s < now]
 
     def _evaluate(self) -> None:
         """Score every living learner's served model, and the mean of their x."""
@@ -186,7 +193,7 @@ class Simulation:
             dimension=self.trainer.dimension,
             duration_s=world.now_s,
             wall_s=0.0,
-            staleness_bound=experiment.policy.limit,
+            staleness_bound=experiment.staleness_bound,
             staleness_unit=experiment.staleness_unit,
             curve=tuple(self.curve),
             samples=tuple(self.samples),

@@ -183,3 +183,13 @@ def test_narrow_numbers_halve_the_bytes_and_still_learn() -> None:
 def test_centralized_learning_on_quadratics_finds_the_common_optimum() -> None:
     result = simulate(quadratic_experiment(time_s=400.0, algorithm={"kind": "centralized"}))
     assert result.final.loss_mean < 1e-4
+
+
+def test_the_last_sample_is_taken_after_the_last_update() -> None:
+    """Evaluations and updates that fall together: the end counts every step."""
+    experiment = quadratic_experiment(
+        slow=0, stop={"steps": 20, "time_s": 1000.0}, evaluation={"every_s": 1.0}
+    )
+    result = simulate(experiment)
+    assert result.final.steps == 16 * 20
+    assert {s.steps for s in result.samples if s.at_s == result.final.at_s} == {20}
