@@ -37,6 +37,7 @@ from p2pfl.messages import (
     Woken,
 )
 from p2pfl.protocol.neighbourhood import Neighbourhood, Sight
+from p2pfl.protocol.peers import Peer
 from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.voice import Voice
 from p2pfl.types import Vector, frozen
@@ -241,14 +242,18 @@ class Node:
             )
 
     def _blocked(self, now: float, effects: list[Effect]) -> bool:
-        """True while a live neighbour must be waited for; what it has told of is asked for."""
+        """True while a live neighbour must be waited for; a version it skipped is asked for."""
         blockers = self.neighbourhood.blockers(self.version, now)
         for peer in blockers if self.neighbourhood.exact else ():
-            if peer.version >= self.version and peer.asked != self.version:
-                peer.asked = self.version
-                request = VersionRequest(self.settings.run, self.settings.node, self.version)
-                effects.append(Send(peer.node, request))
+            skipped = peer.newest is not None and peer.newest.header.version > self.version
+            if skipped and peer.asked != self.version:
+                self._ask(peer, effects)
         return bool(blockers)
+
+    def _ask(self, peer: Peer, effects: list[Effect]) -> None:
+        peer.asked = self.version
+        request = VersionRequest(self.settings.run, self.settings.node, self.version)
+        effects.append(Send(peer.node, request))
 
     def _rejoin(self, now: float, effects: list[Effect]) -> None:
         """Adopt the neighbours' mean model as soon as all are held, or the wait is over."""
@@ -268,12 +273,15 @@ class Node:
 
     def _repeat(self, now: float, effects: list[Effect]) -> None:
         """Nothing was heard for a while: ask and say again what may have been lost."""
-        for peer in self.neighbourhood.peers.values():
-            peer.asked = -1
-        if self.phase is Phase.WAITING:
-            sight = self.neighbourhood.look(self.version, now)
-            again = self.algorithm.repeat(self.state, self._local(), sight.neighbours)
-            effects.extend(self._voice.repeat(again, self.version, now))
+        if self.phase is not Phase.WAITING:
+            return
+        if self.neighbourhood.exact:
+            for peer in self.neighbourhood.blockers(self.version, now):
+                if peer.version >= self.version:
+                    self._ask(peer, effects)
+        sight = self.neighbourhood.look(self.version, now)
+        again = self.algorithm.repeat(self.state, self._local(), sight.neighbours)
+        effects.extend(self._voice.repeat(again, self.version, now))
 
     def _arm_beat(self, effects: list[Effect]) -> None:
         """Wake when a part of the liveness floor has passed without a sign of life."""
