@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
-    from p2pfl.errors import ConfigError  # noqa: PLC0415 - `p2pfl --help` stays light.
-    from p2pfl.transport.broker import EmbeddedBroker, is_loopback  # noqa: PLC0415 - the same.
+    from p2pfl.errors import ConfigError
+    from p2pfl.transport.broker import EmbeddedBroker, is_loopback
 
     if not (arguments.password_file or arguments.allow_anonymous or is_loopback(arguments.bind)):
         raise ConfigError(
@@ -61,13 +61,13 @@ async def _serve(arguments: argparse.Namespace) -> int:
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with broker:
-        print(f"{broker.url} ({arguments.engine}; Ctrl-C stops it)", flush=True)  # noqa: T201 - what this command says.
+        print(f"{broker.url} ({arguments.engine}; Ctrl-C stops it)", flush=True)
         ended = asyncio.create_task(broker.wait(), name="broker ended")
         told = asyncio.create_task(stop.wait(), name="broker stop")
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         if ended.done():
-            print(f"broker ended with status {ended.result()}", file=sys.stderr)  # noqa: T201 - the same.
+            print(f"broker ended with status {ended.result()}", file=sys.stderr)
             return _BROKER_ENDED
         ended.cancel()
     return 0

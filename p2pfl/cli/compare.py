@@ -1,12 +1,16 @@
 """`p2pfl compare FILE`: the same experiment under several algorithms, as a table and a page."""
 
 import argparse
+import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2pfl.cli.node import add_broker_arguments, password_of
+from p2pfl.cli.run import ENGINES
 from p2pfl.cli.simulate import add_experiment_arguments, progress_shown, read_experiment
 from p2pfl.errors import ConfigError
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds FILE, --set, --out, --algorithms, --seeds, --real and --format."""
+    """What to compare, how often, for real or in virtual time, and how to show it."""
     add_experiment_arguments(parser)
     parser.add_argument(
         "--algorithms",
@@ -36,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run over a real broker, one process per node (default algorithms: fedavg)",
     )
+    add_broker_arguments(parser)
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="the embedded broker of real runs, where no URL is given"
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table")
 
 
@@ -53,7 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     names = _algorithms(arguments)
     first = experiment.config.seed
     seeds = range(first, first + arguments.seeds)
-    results = (_for_real if arguments.real else _simulated)(experiment, names, seeds)
+    if arguments.real:
+        results = _for_real(arguments, experiment, names, seeds)
+    else:
+        results = _simulated(experiment, names, seeds)
     page = _write(results, experiment.config.name, arguments.out)
     table = table_of(results)
     if arguments.format == "json":
@@ -120,19 +131,42 @@ def _simulated(
 
 
 def _for_real(
-    experiment: "Experiment", names: Sequence[str] | None, seeds: Sequence[int]
+    arguments: argparse.Namespace,
+    experiment: "Experiment",
+    names: Sequence[str] | None,
+    seeds: Sequence[int],
 ) -> list["RunResult"]:
-    """One after the other, on this machine: side by side they would slow each other down."""
+    """One after the other, over one broker: side by side they would slow each other down."""
     from p2pfl.comparison.side_by_side import variants
-    from p2pfl.runtime.run import run_experiment
+    from p2pfl.runtime.run import RealRun
+    from p2pfl.runtime.table import LiveTable
+    from p2pfl.transport.broker import EmbeddedBroker
 
-    really_run: Callable[[Experiment], RunResult] = run_experiment
-    results = []
-    for seed in seeds:
-        for one in variants(experiment.replace(seed=seed), names):
-            sys.stderr.write(f"{one.label}, seed {seed}: running for real\n")
-            results.append(really_run(one))
-    return results
+    config = experiment.config.broker
+    given, password = arguments.broker or config.url, password_of(arguments)
+    runs = [one for seed in seeds for one in variants(experiment.replace(seed=seed), names)]
+
+    async def run_all() -> list["RunResult"]:
+        results = []
+        async with AsyncExitStack() as stack:
+            url = given
+            if not url:
+                broker = EmbeddedBroker(arguments.engine or config.engine)
+                url = (await stack.enter_async_context(broker)).url
+            for one in runs:
+                sys.stderr.write(f"{one.label}, seed {one.config.seed}, for real at {url}\n")
+                with LiveTable() as table:
+                    async with RealRun(
+                        one,
+                        broker_url=url,
+                        password=password,
+                        ca_file=arguments.ca_file,
+                        watcher=table,
+                    ) as real:
+                        results.append(await real.finish())
+        return results
+
+    return asyncio.run(run_all())
 
 
 def _write(results: Sequence["RunResult"], name: str, out: Path) -> Path:

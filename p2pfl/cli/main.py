@@ -4,7 +4,7 @@ A command is a module `p2pfl.cli.<name>` with `add_arguments` and `run`. Only th
 called is imported, so that help is there at once.
 """
 
-# ruff: noqa: T201 - a command line prints
+
 
 import argparse
 import difflib

@@ -1,6 +1,6 @@
 """`p2pfl node`: one node of an experiment, on this machine, at any broker."""
 
-# ruff: noqa: T201 - a command line prints
+
 
 import argparse
 import os

@@ -1,6 +1,6 @@
 """`p2pfl run`: an experiment for real, a process per node on this machine, over an MQTT broker."""
 
-# ruff: noqa: T201 - a command line prints
+
 
 import argparse
 from pathlib import Path
