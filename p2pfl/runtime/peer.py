@@ -4,17 +4,18 @@ join -> say `joining` -> wait for the go -> drive the node -> the run's end -> f
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 from p2pfl.errors import TransportError
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Score, Trainer
 from p2pfl.messages import (
+    Effect,
     Ended,
     Event,
     Incarnation,
@@ -53,7 +54,11 @@ FLUSH_S: Final = 5.0
 _PUNCTUAL: Final = 0.1
 """Less than this part of the cadence after an evaluation's time, it is not too late for it."""
 
-_log: Final = logging.getLogger("p2pfl.runtime")
+THREAD_FLOATS: Final = 250_000
+"""Larger models are mixed off the event loop: a mix of this one takes about a millisecond."""
+
+Answer = TypeVar("Answer")
+Asked = TypeVarTuple("Asked")
 
 Go = Callable[[], Awaitable[object]]
 """Returns when the process that started the run has given the go."""
@@ -134,6 +139,7 @@ async def run_node(
     try:
         return await life.live(membership, go=go, since_s=since_s)
     finally:
+        life.close()
         worker.close()
 
 
@@ -167,6 +173,10 @@ class Life:
         self._tell = tell
         self._incarnation = Incarnation(0, 0)
         self._began_s = math.nan
+        self._order = asyncio.Lock()
+        """Events are handled one after the other, also where that takes a thread and a while."""
+        large = machine.public().size > THREAD_FLOATS
+        self._thread = ThreadPoolExecutor(max_workers=1) if large else None
         self._trainings: asyncio.Queue[Train] = asyncio.Queue()
         self._due: asyncio.Queue[int] = asyncio.Queue()
         self._heard = asyncio.Event()
@@ -200,6 +210,11 @@ class Life:
         await self._transport.leave(clear=True)
         return outcome
 
+    def close(self) -> None:
+        """Begin nothing more."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
     async def _course(
         self, group: asyncio.TaskGroup, go: Go | None, *, since_s: float | None, rejoining: bool
     ) -> NodeOutcome:
@@ -214,7 +229,7 @@ class Life:
             now = _now()
             self._began_s = now if since_s is None else since_s
             if not self._over.is_set():
-                self._happen(Started(self._incarnation, rejoining=rejoining))
+                await self._happen(Started(self._incarnation, rejoining=rejoining))
             tasks.append(group.create_task(self._sample_on_time(), name=f"{name} evaluate"))
             reason = await self._wait_for_the_end()
             tasks.pop().cancel()
@@ -269,8 +284,8 @@ class Life:
     async def _finish(self, reason: str) -> NodeOutcome:
         """Take the final models at once, before neighbours begin to leave, then score them."""
         now = _now()
-        self._happen(Ended(reason))
-        served, public = self.machine.served(now), self.machine.public()
+        await self._happen(Ended(reason))
+        served, public = await self._core(self.machine.served, now), self.machine.public()
         if self.tally.outcome == "running":
             self.tally.outcome = "finished"
         score, took_s = await self._score(served)
@@ -300,9 +315,19 @@ class Life:
 
     # ------------------------------------------------------------ events and effects
 
-    def _happen(self, event: Event) -> None:
-        """Hand one event to the machine and perform its effects, in order. Never waits."""
-        for effect in self.machine.handle(event, _now()):
+    async def _happen(self, event: Event) -> None:
+        """Hand one event to the machine and perform its effects, in order. Waits for no send."""
+        async with self._order:
+            self._perform(await self._core(self.machine.handle, event, _now()))
+
+    async def _core(self, function: Callable[[*Asked], Answer], *args: *Asked) -> Answer:
+        """Ask the machine; where its vectors are large, in a thread, one question at a time."""
+        if self._thread is None:
+            return function(*args)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
             match effect:
                 case Train():
                     self._trainings.put_nowait(effect)
@@ -340,11 +365,12 @@ class Life:
             if isinstance(event, Ended):
                 self._end(event.reason)
             else:
-                self._happen(event)
+                await self._happen(event)
 
     async def _keep_time(self) -> None:
         while True:
-            self._happen(Woken(await self._due.get()))
+            token = await self._due.get()
+            await self._happen(Woken(token))
 
     async def _train(self) -> None:
         while True:
@@ -354,7 +380,7 @@ class Life:
                 self.tally.steps += effect.steps
                 self.tally.samples += effect.steps * self._batch_size
                 self.tally.versions += 1
-            self._happen(Trained(effect.token, outcome.vector, outcome.loss))
+            await self._happen(Trained(effect.token, outcome.vector, outcome.loss))
 
     # ------------------------------------------------------------ measuring
 
@@ -368,7 +394,7 @@ class Life:
                     await (asyncio.Event() if told else self._stopped).wait()
             told = self._stopped.is_set()
             now = _now()
-            score, took_s = await self._score(self.machine.served(now))
+            score, took_s = await self._score(await self._core(self.machine.served, now))
             self._report(score, took_s, at_s=now)
             k = max(k, math.floor((_now() - self._began_s) / self._every_s) + 1)
 
