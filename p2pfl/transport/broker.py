@@ -115,6 +115,7 @@ class EmbeddedBroker:
         self._folder.mkdir(parents=True, exist_ok=True)
         if self.port == 0:
             self.port = free_port(self.host)
+        _check_free(self.host, self.port)
         settings = broker_settings.Settings(
             host=self.host,
             port=self.port,
@@ -230,6 +231,19 @@ def free_port(host: str) -> int:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises TransportError where somebody listens: he would answer in our broker's place."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as problem:
+            raise TransportError(
+                f"broker: cannot listen on {host}:{port}: {problem.strerror}; choose another port"
+            ) from None
 
 
 def is_loopback(host: str) -> bool:

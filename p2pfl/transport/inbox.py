@@ -127,7 +127,7 @@ class Inbox:
     def on_tick(self) -> None:
         """Ask again for what has stopped coming."""
         for reader in self._readers.values():
-            reader.on_tick(time.monotonic())
+            reader.on_tick(now_s=time.monotonic())
         self._on_subscriptions()
 
     def fail(self, fault: P2pflError) -> None:
@@ -153,7 +153,7 @@ class Inbox:
                 continue
             finally:
                 if not item.directed:
-                    self._readers[item.sender].on_read()
+                    self._readers[item.sender].on_read(now_s=time.monotonic())
                     self._on_subscriptions()
             return Received(message, retained=item.retained)
 

@@ -111,6 +111,8 @@ class Link:
         self._changed = asyncio.Event()
         self._ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        """A cancellation may be lost where a connection breaks at the same moment (Python 3.11)."""
         self.connected = False
 
     async def open(self, on_fault: Callable[[BaseException], None]) -> None:
@@ -132,12 +134,14 @@ class Link:
         """Disconnect cleanly, and end every task."""
         task, self._task = self._task, None
         if task is not None:
+            self._closing = True
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     def abort(self) -> None:
         """Disconnect soon; nothing more is sent. `close` waits for it."""
         if self._task is not None:
+            self._closing = True
             self._task.cancel()
 
     def subscriptions_changed(self) -> None:
@@ -147,7 +151,7 @@ class Link:
     async def _keep(self, first: Connection, on_fault: Callable[[BaseException], None]) -> None:
         connection = first
         try:
-            while True:
+            while not self._closing:
                 try:
                     await self._serve(connection)
                 except* (Disconnected, TransportError) as group:
@@ -155,10 +159,14 @@ class Link:
                     if refusal is not None:
                         raise _first(refusal) from None
                     self._lost(_first(group))
-                connection = await self._connect_again()
+                if not self._closing:
+                    connection = await self._connect_again()
+            await connection.close()
         except asyncio.CancelledError:
             raise
         except BaseException as fault:  # noqa: BLE001 - a dead task must stop the node loudly.
+            if self._closing:
+                return
             problem = _first(fault)
             _log.error("%s: stopped: %r", self._name, problem)
             if self._ready is not None and not self._ready.done():
@@ -187,6 +195,8 @@ class Link:
     async def _connect_again(self) -> Connection:
         backoff_s = _BACKOFF_FIRST_S
         while True:
+            if self._closing:
+                raise Disconnected("closed")
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
             backoff_s = min(2.0 * backoff_s, _BACKOFF_LAST_S)
             try:

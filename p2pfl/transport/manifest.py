@@ -51,7 +51,7 @@ def read_manifest(data: bytes) -> Manifest:
     texts = (manifest.run, manifest.name, manifest.digest, manifest.schema, manifest.experiment)
     if not all(isinstance(text, str) for text in (*texts, *manifest.nodes)):
         raise ProtocolError("manifest", "a field is no text")
-    if not RUN_ID.fullmatch(manifest.run) or manifest.state not in _STATES:
+    if not RUN_ID.fullmatch(manifest.run) or str(manifest.state) not in _STATES:
         raise ProtocolError("manifest", "its run or its state is none")
     if not all(NODE_ID.fullmatch(node) for node in manifest.nodes):
         raise ProtocolError("manifest", "a node id is none")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import math
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -26,6 +25,9 @@ KEEPALIVE_S: Final = 10
 """A dead link is noticed by both ends after 1.5 times this."""
 
 _CONNECT_TIMEOUT_S: Final = 10.0
+_ACKNOWLEDGE_S: Final = 60.0
+"""A broker that acknowledges no 512 KiB part within this is as good as gone."""
+
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 _WRONG_PROTOCOL: Final = frozenset({1, 0x84})
@@ -178,7 +180,9 @@ class _MqttConnection:
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         try:
-            await self._client.publish(topic, payload, qos=qos, retain=retain, timeout=math.inf)
+            await self._client.publish(
+                topic, payload, qos=qos, retain=retain, timeout=_ACKNOWLEDGE_S
+            )
         except aiomqtt.MqttError as problem:
             raise Disconnected(str(problem)) from None
 

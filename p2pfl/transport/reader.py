@@ -3,8 +3,8 @@
 Pure: it is told of heads, parts and time, and says which part topics it wants to be subscribed to.
 
     following  subscribed to both slots; parts come in before the head that names them
-    pulling    subscribed to one slot until its retained parts begin to come in, then to nothing;
-               parts of any other model are ignored
+    pulling    subscribed to the one slot that the newest head names, until one model is whole: that
+               one or, where its writer was faster, the next one in the slot
     waiting    subscribed to nothing: the last model was not read yet, or the broker's queue for us
                has not run empty yet
 """
@@ -55,8 +55,6 @@ class Reader:
         self._head_retained = False
         self._slots: dict[int, int] = {}
         self._target: Head | None = None
-        self._asked = False
-        self._torn = False
         self._done: Stamp | None = None
         self._unread = 0
         self._unfinished = 0
@@ -73,14 +71,14 @@ class Reader:
         """The part topics to be subscribed to."""
         if self.mode is Mode.FOLLOWING:
             return frozenset((slot, i) for slot, count in self._slots.items() for i in range(count))
-        if self.mode is Mode.PULLING and self._target is not None and not self._asked:
+        if self.mode is Mode.PULLING and self._target is not None:
             return frozenset((self._target.slot, i) for i in range(self._target.count))
         return frozenset()
 
     @property
     def wanted_state(self) -> tuple[object, ...]:
         """Changes with `wanted`, and is cheap to compare."""
-        return self.mode, self.pulls, self._asked, self._target, len(self._slots)
+        return self.mode, self.pulls, self._target, len(self._slots)
 
     def on_head(self, head: Head, *, retained: bool, now_s: float) -> None:
         """The neighbour names a new model."""
@@ -88,17 +86,18 @@ class Reader:
             return
         if self._head is not None and head.stamp[:2] != self._head.stamp[:2]:
             self._begin_anew()
+        if self.mode is Mode.WAITING or not self._is_news():
+            self._progress_s = now_s
         self._head, self._head_retained = head, retained
         self._backlog_s = 0.0 if retained else self._queued_s(now_s - head.sent_s)
-        if head.stamp == self._done:
-            return
         if self._backlog_s > BEHIND_S and self.mode is Mode.FOLLOWING:
             self._wait()
-        self._progress_s = max(self._progress_s, now_s)
+        if head.stamp == self._done:
+            return
         if self.mode is Mode.FOLLOWING:
             self._slots[head.slot] = head.count
-        elif self._torn or (self.mode is Mode.WAITING and self._is_ready()):
-            self._pull()
+        elif self.mode is Mode.WAITING and self._is_ready():
+            self._pull(now_s)
 
     def on_part(
         self, part: Part, *, retained: bool, now_s: float
@@ -111,19 +110,17 @@ class Reader:
         if self._done is not None and part.stamp <= self._done:
             return None
         if self.mode is Mode.WAITING:
+            self._progress_s = now_s
             return None
-        if self.mode is Mode.PULLING:
-            if not self._is_pulled(part):
-                return None
-            # All retained parts of the slot are on their way: what comes live is not wanted.
-            self._asked = True
+        if self.mode is Mode.PULLING and not self._is_pulled(part):
+            return None
         self._progress_s = now_s
         discarded = self.assembly.discarded
         frame = self.assembly.add(part)
         self._unfinished += self.assembly.discarded - discarded
         if frame is None:
-            if self._unfinished >= BEHIND_MAX and self._is_news():
-                self._pull()
+            if self._unfinished >= BEHIND_MAX and self.mode is Mode.FOLLOWING:
+                self._wait()
             return None
         self._done = part.stamp
         named = self._head is not None and self._head.stamp == part.stamp
@@ -136,25 +133,23 @@ class Reader:
         if self._unread >= BEHIND_MAX and self.mode is Mode.FOLLOWING:
             self._wait(unread=self._unread)
 
-    def on_read(self) -> None:
+    def on_read(self, *, now_s: float) -> None:
         """Somebody has read this neighbour's model and may take another."""
         self._unread = 0
         if self.mode is Mode.WAITING and self._is_news() and self._is_ready():
-            self._pull()
+            self._pull(now_s)
 
-    def on_tick(self, now_s: float) -> None:
+    def on_tick(self, *, now_s: float) -> None:
         """Ask again for what has stopped coming."""
         stalled = now_s - self._progress_s > STALL_S
         if stalled and self._is_news() and not self._unread:
-            self._progress_s = now_s
-            self._pull()
+            self._pull(now_s)
 
     def on_reconnected(self) -> None:
         """All subscriptions are gone; the head will come again."""
         self._slots = {}
         self._head = None
         self._target = None
-        self._torn = False
         self.mode = Mode.FOLLOWING
 
     def _queued_s(self, delay_s: float) -> float:
@@ -170,29 +165,24 @@ class Reader:
         return head is not None and (self._done is None or head.stamp > self._done)
 
     def _is_pulled(self, part: Part) -> bool:
-        """Whether the part is of the model that is pulled; a newer one in its slot tears it."""
+        """Whether the part may be of the model that is pulled, or of a newer one in its slot."""
         target = self._target
         assert target is not None
-        if part.stamp == target.stamp:
-            return True
-        if part.slot == target.slot and part.stamp > target.stamp:
-            self._torn = True
-            if self._head is not target:
-                self._pull()
-        return False
+        return part.slot == target.slot and part.stamp >= target.stamp
 
     def _after_model(self) -> None:
+        """A model is whole: go on following, or pull the next when this one is read."""
         self._unfinished = 0
         if self.mode is not Mode.PULLING:
             return
-        target, self._target = self._target, None
-        prompt = self._head is not None and target is not None and self._head.stamp == target.stamp
-        self._prompt = self._prompt + 1 if prompt else 0
+        self._target = None
+        head = self._head
+        assert head is not None
+        self._prompt = self._prompt + 1 if head.stamp == self._done else 0
         if self._prompt >= CAUGHT_UP:
             self._prompt = 0
             self.mode = Mode.FOLLOWING
-            assert self._head is not None
-            self._slots = {self._head.slot: self._head.count}
+            self._slots = {head.slot: head.count}
         else:
             self._wait(unread=1)
 
@@ -202,12 +192,11 @@ class Reader:
         self._unread = unread
         self.assembly.forget()
 
-    def _pull(self) -> None:
+    def _pull(self, now_s: float) -> None:
         self.mode = Mode.PULLING
+        self._progress_s = now_s
         self._slots = {}
         self._target = self._head
-        self._asked = False
-        self._torn = False
         self._unfinished = 0
         self.assembly.forget()
         self.pulls += 1
@@ -216,7 +205,6 @@ class Reader:
         """Its sender is another life of the neighbour: numbers and slots begin anew."""
         self._slots = {}
         self._target = None
-        self._torn = False
         self._done = None
         self._shortest_s = math.inf
         self.assembly.forget()

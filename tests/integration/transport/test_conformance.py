@@ -21,7 +21,7 @@ from p2pfl.messages import (
 from p2pfl.transport.base import Membership, Transport, TransportEvent
 from p2pfl.types import NodeId
 
-SMALL, LARGE = 100, 100_000
+TINY, SMALL, LARGE = 3, 1000, 100_000
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 
 
@@ -68,7 +68,7 @@ async def pair(network: Network, dimension: int) -> tuple[Transport, Transport, 
     return a, b, life
 
 
-@pytest.mark.parametrize("dimension", [SMALL, LARGE])
+@pytest.mark.parametrize("dimension", [TINY, SMALL, LARGE])
 async def test_a_model_reaches_the_neighbour_as_it_was(network: Network, dimension: int) -> None:
     a, b, life = await pair(network, dimension)
     for version in (1, 2, 3):
