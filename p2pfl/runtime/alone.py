@@ -3,7 +3,8 @@
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import RefusedError
 from p2pfl.experiment import Experiment
-from p2pfl.runtime.peer import NodeOutcome, Tell, run_node
+from p2pfl.runtime.life import NodeOutcome, Tell
+from p2pfl.runtime.peer import run_node
 from p2pfl.transport.manifest import Manifest
 from p2pfl.transport.place import new_run_id
 

@@ -1,6 +1,7 @@
 """What the starting process knows of its nodes, and the run's curve made of it."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -56,8 +57,8 @@ class Standing:
 
     def sample_at(self, limit_s: float) -> NodeSample | None:
         """The newest sample up to that time."""
-        past = [r.sample for r in self.reports if r.sample.at_s <= limit_s]
-        return past[-1] if past else None
+        count = bisect_right(self.reports, limit_s, key=lambda report: report.sample.at_s)
+        return self.reports[count - 1].sample if count else None
 
     def take(self, report: Report) -> None:
         """Add a report; what earlier lives did is added to its sample."""

@@ -124,7 +124,9 @@ def read_legacy(work: Path, key: str) -> Legacy | None:
 
 def write_fault(work: Path, key: str, fault: BaseException) -> None:
     """Leave the reason why this life failed."""
-    text = " ".join(str(fault).split()) or type(fault).__name__
+    text = " ".join(str(fault).split())
+    if not isinstance(fault, P2pflError):
+        text = f"{type(fault).__name__}: {text}"
     content = {"kind": type(fault).__name__, "text": text}
     (work / f"{key}.fault").write_text(json.dumps(content), encoding="utf-8")
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from p2pfl.errors import ConfigError, DataError, TransportError
 from p2pfl.runtime.jobs import Job, Legacy, write_fault, write_legacy
-from p2pfl.runtime.peer import NodeOutcome, run_node
+from p2pfl.runtime.life import NodeOutcome
+from p2pfl.runtime.peer import run_node
 
 DONE: Final = 0
 FAILED: Final = 1

@@ -19,7 +19,8 @@ from p2pfl.messages import (
     VersionRequest,
 )
 from p2pfl.protocol.peers import Peer
-from p2pfl.runtime.peer import NodeOutcome, run_node
+from p2pfl.runtime.life import NodeOutcome
+from p2pfl.runtime.peer import run_node
 from p2pfl.runtime.rows import Report, from_row
 from p2pfl.simulation.simulate import simulate
 from p2pfl.transport.memory import MemoryNetwork, MemoryTransport

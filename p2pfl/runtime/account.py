@@ -1,0 +1,64 @@
+"""What a node's life adds up to so far, as the report that it makes of itself."""
+
+import math
+
+from p2pfl.learning.trainer import Score
+from p2pfl.protocol.node import Node
+from p2pfl.results.record import NodeSample, NodeTotals
+from p2pfl.results.tally import Tally
+from p2pfl.runtime.rows import Report
+from p2pfl.transport.base import Traffic
+
+
+class _Counted:
+    """A transport's counts as the results name them."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.out_bytes = traffic.out_bytes
+        self.in_bytes = traffic.in_bytes
+        self.fan_out_bytes = traffic.fan_out_bytes
+        self.control_bytes = traffic.control_out_bytes + traffic.control_in_bytes
+        self.out_messages = traffic.out_messages
+        self.in_messages = traffic.in_messages
+
+
+def totals_of(machine: Node, tally: Tally, traffic: Traffic) -> NodeTotals:
+    """The node's totals; what machine and transport have refused is counted together."""
+    refused = machine.refused + traffic.refused
+    return tally.totals(
+        _Counted(traffic),
+        {f"{peer}: {why}": n for (peer, why), n in sorted(refused.items())},
+        superseded=traffic.superseded,
+    )
+
+
+def report_of(
+    machine: Node,
+    tally: Tally,
+    traffic: Traffic,
+    *,
+    score: Score | None,
+    eval_s: float,
+    at_s: float,
+    life: int,
+) -> Report:
+    """The node at `at_s` seconds since the go; `life` is the counter of its incarnation."""
+    sample = NodeSample(
+        at_s=at_s,
+        node=tally.node,
+        version=tally.versions,
+        steps=tally.steps,
+        loss=math.nan if score is None else score.loss,
+        accuracy=None if score is None else score.accuracy,
+        per_class=() if score is None else score.per_class,
+        staleness_max=tally.staleness_max,
+        out_bytes=traffic.out_bytes,
+        in_bytes=traffic.in_bytes,
+    )
+    return Report(
+        sample=sample,
+        totals=totals_of(machine, tally, traffic),
+        phase=machine.phase.value,
+        life=life,
+        eval_s=eval_s,
+    )

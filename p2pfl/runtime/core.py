@@ -1,0 +1,45 @@
+"""The state machine off the event loop where its vectors are large: one question at a time."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from p2pfl.messages import Effect, Event
+from p2pfl.protocol.node import Node
+from p2pfl.types import Vector
+
+THREAD_FLOATS: Final = 250_000
+"""Larger models are mixed in a thread: a mix of this one takes about a millisecond."""
+
+Answer = TypeVar("Answer")
+
+
+class Core:
+    """Asks a machine in order of asking; the event loop goes on meanwhile.
+
+    The caller holds back the next event until the effects of the last are performed.
+    """
+
+    def __init__(self, machine: Node) -> None:
+        self.machine = machine
+        large = machine.public().size > THREAD_FLOATS
+        self._thread = ThreadPoolExecutor(max_workers=1) if large else None
+
+    async def handle(self, event: Event, now: float) -> list[Effect]:
+        """The effects of one event."""
+        return await self._ask(lambda: self.machine.handle(event, now))
+
+    async def served(self, now: float) -> Vector:
+        """The model to evaluate, save and hand out."""
+        return await self._ask(lambda: self.machine.served(now))
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        if self._thread is None:
+            return question()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question)
