@@ -9,9 +9,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2pfl.cli.node import add_broker_arguments, password_of
-from p2pfl.cli.run import ENGINES
-from p2pfl.cli.simulate import add_experiment_arguments, progress_shown, read_experiment
+from p2pfl.cli.arguments import (
+    add_broker_arguments,
+    add_engine_argument,
+    add_experiment_arguments,
+    add_folder_argument,
+    password_of,
+    read_experiment,
+)
+from p2pfl.cli.shown import progress_shown
 from p2pfl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to compare, how often, for real or in virtual time, and how to show it."""
     add_experiment_arguments(parser)
+    add_folder_argument(parser)
     parser.add_argument(
         "--algorithms",
         metavar="NAME,...",
@@ -41,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run over a real broker, one process per node (default algorithms: fedavg)",
     )
     add_broker_arguments(parser)
-    parser.add_argument(
-        "--engine", choices=ENGINES, help="the embedded broker of real runs, where no URL is given"
-    )
+    add_engine_argument(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table")
 
 
@@ -57,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds {arguments.seeds}: allowed: at least 1")
-    experiment = read_experiment(arguments.file, arguments.set)
+    experiment = read_experiment(arguments)
     names = _algorithms(arguments)
     first = experiment.config.seed
     seeds = range(first, first + arguments.seeds)

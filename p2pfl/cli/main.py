@@ -4,8 +4,6 @@ A command is a module `p2pfl.cli.<name>` with `add_arguments` and `run`. Only th
 called is imported, so that help is there at once.
 """
 
-
-
 import argparse
 import difflib
 import importlib

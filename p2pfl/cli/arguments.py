@@ -1,0 +1,86 @@
+"""What several commands ask for: the experiment, changes to it, and the broker."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from p2pfl.experiment import Experiment
+
+RUNS: Final = Path("runs")
+ENGINES: Final = ("nats", "amqtt", "mosquitto")
+PASSWORD_VARIABLE: Final = "P2PFL_PASSWORD"  # noqa: S105 - a variable's name
+
+
+def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds FILE, --set and --seed."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the experiment, a .toml file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of the file, as in network.loss=0.1 (may be repeated)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="instead of the file's seed")
+
+
+def add_folder_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --out."""
+    parser.add_argument(
+        "--out", type=Path, default=RUNS, metavar="DIR", help="where run folders go (default: runs)"
+    )
+
+
+def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --broker, --password-env and --ca-file."""
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="mqtt://[user@]host[:port] or mqtts://...; default: the file's",
+    )
+    parser.add_argument(
+        "--password-env",
+        metavar="VAR",
+        default=PASSWORD_VARIABLE,
+        help="the environment variable that holds the broker's password (%(default)s)",
+    )
+    parser.add_argument("--ca-file", metavar="FILE", help="whom to trust for mqtts (PEM)")
+
+
+def add_engine_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --engine."""
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="the embedded broker, where no URL is given"
+    )
+
+
+def read_experiment(arguments: argparse.Namespace) -> "Experiment":
+    """The experiment of the file, with what the command line changes.
+
+    Raises:
+        ConfigError: the file or a setting is wrong.
+    """
+    from p2pfl.config.load import parse_setting, with_values
+    from p2pfl.experiment import Experiment, load_experiment
+
+    file: Path = arguments.file
+    experiment = load_experiment(file)
+    values = dict(parse_setting(text) for text in arguments.set)
+    if arguments.seed is not None:
+        values["seed"] = arguments.seed
+    if not values:
+        return experiment
+    config = with_values(experiment.config, values, source=f"{file} with --set")
+    return Experiment(config, folder=experiment.folder)
+
+
+def password_of(arguments: argparse.Namespace) -> str | None:
+    """The broker's password, from the environment. Raises ConfigError if the named one is unset."""
+    from p2pfl.errors import ConfigError
+
+    variable = arguments.password_env
+    if variable != PASSWORD_VARIABLE and variable not in os.environ:
+        raise ConfigError(f"--password-env {variable}: there is no such environment variable")
+    return os.environ.get(variable)

@@ -1,0 +1,96 @@
+"""How a run is shown on a terminal: its progress, and what it came to in a few lines."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from p2pfl.results.record import NetworkSample, RunResult
+
+    Tell = Callable[[str, float | None, NetworkSample], None]
+
+_SHARES: Final = 1000
+"""Steps of the progress bar."""
+
+
+def summary_lines(result: "RunResult") -> list[str]:
+    """What a run came to, in a few aligned lines."""
+    from p2pfl.comparison.units import bytes_text, count_text, number_text, percent_text
+
+    final, busiest = result.final, result.busiest
+    simulated = result.driver == "simulation"
+    took = f" (in {number_text(result.wall_s)} s)" if simulated and result.wall_s else ""
+    lines = [
+        f"{result.name}: {result.label}, seed {result.seed}, {len(result.learners)} nodes",
+        f"time        {number_text(result.duration_s)} {'virtual ' * simulated}seconds{took}",
+    ]
+    if final.accuracy_mean is not None and final.accuracy_worst is not None:
+        lines.append(
+            f"accuracy    {percent_text(final.accuracy_mean)} % mean,"
+            f" {percent_text(final.accuracy_worst)} % worst node"
+        )
+    lines.append(f"loss        {number_text(final.loss_mean)}")
+    lines.append(f"work        {count_text(final.steps)} gradient steps")
+    if any(node.mixes for node in result.nodes):
+        bounded = result.staleness_bound != float("inf")
+        of = f"of {number_text(result.staleness_bound)}" if bounded else "(no bound)"
+        lines.append(
+            f"staleness   {number_text(result.staleness_max)} {of} {result.staleness_unit},"
+            " the largest ever mixed"
+        )
+    if result.edges:
+        total = sum(node.out_bytes + node.in_bytes for node in result.nodes)
+        lines.append(
+            f"bytes       {bytes_text(total / len(result.learners))} per node; busiest endpoint"
+            f" {busiest.node} with {bytes_text(busiest.out_bytes + busiest.in_bytes)}"
+        )
+    return lines + [f"note        {note}" for note in result.notes]
+
+
+@contextmanager
+def progress_shown() -> "Iterator[Tell]":
+    """A bar on a terminal, a line per tenth in a pipe, both on stderr; told (what, end, sample)."""
+    if not sys.stderr.isatty():
+        yield _line_teller()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def tell(what: str, end_s: float | None, sample: "NetworkSample") -> None:
+            if what not in tasks:
+                total = None if end_s is None else _SHARES
+                tasks[what] = bar.add_task(what, total=total, now="")
+            share = 0 if end_s is None else round(_SHARES * sample.at_s / end_s)
+            bar.update(tasks[what], completed=share, now=_now(sample))
+
+        yield tell
+
+
+def _line_teller() -> "Tell":
+    told: dict[str, int] = {}
+
+    def tell(what: str, end_s: float | None, sample: "NetworkSample") -> None:
+        tenth = 0 if end_s is None else int(10 * sample.at_s / end_s)
+        if told.get(what) == tenth and end_s is not None:
+            return
+        told[what] = tenth
+        sys.stderr.write(f"{what}: {_now(sample)}\n")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _now(sample: "NetworkSample") -> str:
+    from p2pfl.comparison.units import number_text, percent_text
+
+    quality = (
+        f"loss {number_text(sample.loss_mean)}"
+        if sample.accuracy_mean is None
+        else f"accuracy {percent_text(sample.accuracy_mean)} %"
+    )
+    return f"{number_text(sample.at_s)} s, {quality}"
