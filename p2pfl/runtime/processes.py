@@ -32,6 +32,11 @@ class Processes:
     def __repr__(self) -> str:
         return f"Processes({', '.join(f'{key}: {pid}' for key, pid in self.pids.items())})"
 
+    @property
+    def all_have_ended(self) -> bool:
+        """Whether none lives, and all ends have been heard of."""
+        return not self.pids and self.ends.empty()
+
     async def __aenter__(self) -> Self:
         """Start the nursery."""
         self._nursery = await asyncio.create_subprocess_exec(

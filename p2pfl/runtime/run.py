@@ -163,7 +163,7 @@ class RealRun:
         await self._say("end", "finished")
         try:
             async with asyncio.timeout(EXIT_WAIT_S):
-                await self._until(lambda: not self.processes.pids)
+                await self._until(lambda: self.processes.all_have_ended)
         except TimeoutError:
             for key in list(self.processes.pids):
                 self.processes.kill(key)
