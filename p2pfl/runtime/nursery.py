@@ -17,6 +17,7 @@ import ctypes
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ class Nursery:
         self._commands = commands
         self._answers = answers
         self._pids: dict[int, str] = {}
+        self._folders: set[str] = set()
         self._rest = b""
 
     def run(self) -> None:
@@ -58,6 +60,9 @@ class Nursery:
                 if self._commands in ready and not self._read():
                     break
         self._end_all()
+        # The parent has read what it wants, or was killed and cannot tidy up.
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self) -> bool:
         data = os.read(self._commands, 1 << 16)
@@ -73,6 +78,7 @@ class Nursery:
             _warm(read_job(json.dumps(command["warm"])))
         elif "start" in command:
             job = read_job(json.dumps(command["start"]))
+            self._folders.add(job.work)
             pid = self._fork(job) if _FORKS else _spawn(job)
             self._pids[pid] = job.key
             self._tell({"started": job.key, "pid": pid})

@@ -169,6 +169,7 @@ class RealRun:
                 self.processes.kill(key)
                 self.board.notes.append(f"{node_of(key)} did not end by itself and was killed")
         await self._tidy()
+        self._look()
         return self.board.result(duration_s=duration_s, wall_s=perf_counter() - self._begun_s)
 
     async def start_node(self, node: str) -> int:
@@ -304,9 +305,12 @@ class RealRun:
     async def _show(self) -> None:
         while True:
             self.board.now_s = self._since_go_s()
-            if self._watcher is not None:
-                self._watcher(self.board)
+            self._look()
             await asyncio.sleep(_LOOK_S)
+
+    def _look(self) -> None:
+        if self._watcher is not None:
+            self._watcher(self.board)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so; a background task that dies ends the waiting."""

@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import Final, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -64,11 +65,12 @@ class LiveTable:
 
 def table_of(board: Board) -> Table:
     """One row per node."""
-    table = Table(title=f"{board.run}   {board.now_s:.0f} s", title_justify="left")
+    title = f"{board.run}   {board.now_s:.0f} s"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("node", "state"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for heading in ("version", "steps", "accuracy", "staleness", "out", "in", "steps/s"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     standings = list(board.standings.values())
     for standing in standings[:_ROWS_MAX]:
         table.add_row(*_cells(standing), style=None if standing.alive else "red")

@@ -69,6 +69,10 @@ def is_there(pid: int) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_four_processes_learn_the_digits(engine: Engine) -> None:
     async with RealRun(digits(), engine=engine) as run:
@@ -198,15 +202,18 @@ async def test_when_the_starting_process_is_killed_no_process_stays(tmp_path: Pa
     )
     assert process.stdout is not None
     pids = [int(word) for word in (await process.stdout.readline()).split()]
+    folder = Path((await process.stdout.readline()).decode().strip())
     assert len(pids) == 5
+    assert exists(folder)
     assert all(is_there(pid) for pid in pids)
     process.kill()
     await process.wait()
     for _ in range(100):
-        if not any(is_there(pid) for pid in pids):
+        if not (any(is_there(pid) for pid in pids) or exists(folder)):
             break
         await asyncio.sleep(0.1)
     assert not any(is_there(pid) for pid in pids)
+    assert not exists(folder)
 
 
 _STARTER = """
@@ -217,6 +224,7 @@ from p2pfl.runtime.run import RealRun
 async def main():
     async with RealRun(load_experiment(sys.argv[1])) as run:
         print(*run.processes.pids.values(), run._broker.pid, flush=True)
+        print(run._work, flush=True)
         await run.finish()
 
 asyncio.run(main())
