@@ -33,7 +33,7 @@ class Neighbourhood:
     ) -> None:
         self.policy = policy
         self.exact = exact
-        self.peers = {node: Peer(node, weight) for node, weight in neighbours}
+        self.peers = {node: Peer(node, weight, policy) for node, weight in neighbours}
         self.since_s = 0.0
         """When this node started: a peer never heard of counts as alive for a floor from then."""
 
@@ -57,14 +57,14 @@ class Neighbourhood:
             for p in self.peers.values()
             if version - max(p.version, 0) > self.policy.bound
             and p.state is not PresenceState.FINISHED
-            and p.live(now, self.policy, since_s=self.since_s)
+            and p.live(now, since_s=self.since_s)
         ]
 
     def _must_match(self, peer: Peer, version: int, now: float) -> bool:
         """True if `peer` is alive, lacks this version here, and may still hand it out."""
         if peer.at_version(version) is not None:
             return False
-        if not peer.live(now, self.policy, since_s=self.since_s):
+        if not peer.live(now, since_s=self.since_s):
             return False
         if peer.newest is not None and peer.newest.header.oldest_version > version:
             return False
@@ -73,7 +73,7 @@ class Neighbourhood:
     def _look_exactly(self, version: int, now: float) -> Sight:
         seen, readings, left_out = [], [], []
         for peer in self.peers.values():
-            live = peer.live(now, self.policy, since_s=self.since_s)
+            live = peer.live(now, since_s=self.since_s)
             message = peer.at_version(version) if live else None
             finished = peer.state is PresenceState.FINISHED
             if message is None:
@@ -103,25 +103,24 @@ class Neighbourhood:
 
     def _look_freshest(self, version: int, now: float) -> Sight:
         """Every newest model in one pass: it runs twice in every update of every node."""
-        policy, since_s = self.policy, self.since_s
+        measure, missed_of, since_s = self.policy.staleness, self.policy.missed, self.since_s
         seen, readings, left_out, worst = [], [], [], 0.0
         for peer in self.peers.values():
             node, weight, newest = peer.node, peer.weight, peer.newest
-            live = peer.live(now, policy, since_s=since_s)
+            live = peer.live(now, since_s=since_s)
             finished = peer.state is PresenceState.FINISHED
             header, vector, trust = None, None, 0.0
             if newest is not None:
                 header = newest.header
+                held = header.version
                 age_s = peer.age_s(now)
-                missed = policy.missed(age_s, peer.period_s)
-                lag = version - header.version if version > header.version else 0
-                staleness = policy.staleness(lag, peer.reads, age_s, missed)
+                missed = missed_of(age_s, peer.period_s)
+                lag = version - held if version > held else 0
+                staleness = measure(lag, peer.reads, age_s, missed)
                 if self._usable(peer, staleness, live=live, now=now):
                     vector, trust = newest.vector, 1.0
                     worst = max(worst, staleness)
-                    readings.append(
-                        Reading(node, header.version, weight, lag, peer.reads, age_s, missed)
-                    )
+                    readings.append(Reading(node, held, weight, lag, peer.reads, age_s, missed))
                 else:
                     left_out.append(node)
             seen.append(
@@ -134,11 +133,9 @@ class Neighbourhood:
 
         A retained model whose sender has shown no life is never used.
         """
-        if not peer.trusted:
-            return False
         policy = self.policy
-        if policy.policy == "none":
-            return True
-        if staleness > policy.bound:
+        if staleness > policy.limit or not peer.trusted:
             return False
-        return live if policy.policy == "wait" else not peer.gone(now, policy)
+        if policy.policy == "drop":
+            return peer.steady or not peer.gone(now)
+        return live or policy.policy == "none"

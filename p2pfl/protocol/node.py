@@ -166,26 +166,25 @@ class Node:
 
     def _on_received(self, event: Received, now: float, effects: list[Effect]) -> None:
         message = event.message
-        sender = message.header.node if isinstance(message, ModelMessage) else message.node
+        if isinstance(message, ModelMessage):
+            sender, reason = message.header.node, self._fault_of_model(message)
+        else:
+            sender, reason = message.node, self._fault_of_word(message)
         peer = self.neighbourhood.peers.get(sender)
-        reason = "stranger" if peer is None else self._fault(message)
         if peer is None or reason:
-            self.refused[(sender, reason)] += 1
+            self.refused[(sender, "stranger" if peer is None else reason)] += 1
             return
-        match message:
-            case ModelMessage():
-                exact = self.version if self.neighbourhood.exact else None
-                news = peer.take(message, now, retained=event.retained, exact=exact)
-            case Presence():
-                news = peer.hear(message, now, retained=event.retained)
-            case VersionRequest():
-                effects.extend(self._voice.answer(message))
-                return
-            case _:
-                assert_never(message)
+        if isinstance(message, ModelMessage):
+            exact = self.version if self.neighbourhood.exact else None
+            news = peer.take(message, now, retained=event.retained, exact=exact)
+        elif isinstance(message, Presence):
+            news = peer.hear(message, now, retained=event.retained)
+        else:
+            effects.extend(self._voice.answer(message))
+            return
         if not news:
             self.refused[(sender, "old")] += 1
-        elif self.phase in (Phase.WAITING, Phase.REJOINING):
+        elif self.phase is not Phase.TRAINING:
             self._advance(now, effects)
 
     def _on_woken(self, token: int, now: float, effects: list[Effect]) -> None:
@@ -299,18 +298,21 @@ class Node:
     def _local(self) -> Local:
         return Local(self.settings.node, self.version, self.settings.samples, self.steps)
 
-    def _fault(self, message: ModelMessage | Presence | VersionRequest) -> str:
-        """The reason to refuse a message of a known sender; empty: none."""
-        run = message.header.run if isinstance(message, ModelMessage) else message.run
-        if run != self.settings.run:
+    def _fault_of_model(self, message: ModelMessage) -> str:
+        """The reason to refuse a model; empty: none."""
+        header, settings = message.header, self.settings
+        if header.run != settings.run:
             return "run"
-        if isinstance(message, Presence):
-            return "digest" if message.digest != self.settings.digest else ""
-        if isinstance(message, ModelMessage):
-            if message.header.schema != self.settings.schema:
-                return "schema"
-            if message.vector.shape != (self._dimension,):
-                return "dimension"
+        if header.schema != settings.schema:
+            return "schema"
+        return "" if message.vector.size == self._dimension else "dimension"
+
+    def _fault_of_word(self, message: Presence | VersionRequest) -> str:
+        """The reason to refuse a presence or a request; empty: none."""
+        if message.run != self.settings.run:
+            return "run"
+        if isinstance(message, Presence) and message.digest != self.settings.digest:
+            return "digest"
         return ""
 
 

@@ -14,6 +14,7 @@ class Peer:
 
     node: NodeId
     weight: float
+    policy: StalenessPolicy
     incarnation: Incarnation | None = None
     newest: ModelMessage | None = None
     previous: ModelMessage | None = None
@@ -34,6 +35,15 @@ class Peer:
     finished_s: float | None = None
     asked: int = -1
     """The version that was asked for and has not come yet."""
+    steady: bool = False
+    """Its newest model is trusted, its sender neither suspect, finished nor gone: the usual case,
+    in which the next three say all that a mix must know."""
+    made_s: float = 0.0
+    """When the newest model was made, on the own clock."""
+    period_s: float = 0.0
+    """The publish period last announced, in a header or a beat; 0: unknown."""
+    live_until_s: float = -inf
+    """Silence beyond this means death."""
 
     def take(self, message: ModelMessage, now: float, *, retained: bool, exact: int | None) -> bool:
         """Keep a model if it is newer, or the version `exact` that is waited for; else forget it.
@@ -47,11 +57,13 @@ class Peer:
             self._hear(now, header.sent_s)
         newest = self.newest
         if newest is not None and header.sequence <= newest.header.sequence:
+            self._settle()
             return self._keep_asked_for(message, exact)
         self.previous, self.newest = newest, message
         self.version = max(self.version, header.version)
         self.reads = 0
         self.trusted = not retained
+        self._settle()
         return True
 
     def hear(self, presence: Presence, now: float, *, retained: bool) -> bool:
@@ -75,6 +87,7 @@ class Peer:
             self.beat_period_s = presence.period_s
             held = self.newest
             self.trusted |= held is not None and held.header.version == presence.version
+        self._settle()
         return True
 
     def lose(self, incarnation: Incarnation, now: float) -> bool:
@@ -82,30 +95,25 @@ class Peer:
         if self.incarnation != incarnation or self.lost_s is not None:
             return False
         self.lost_s = now
+        self._settle()
         return True
 
-    def gone(self, now: float, policy: StalenessPolicy) -> bool:
+    def gone(self, now: float) -> bool:
         """True once the peer has left, or was lost for longer than the grace period."""
         if self.state is PresenceState.LEFT:
             return True
-        return self.lost_s is not None and now - self.lost_s > policy.suspect_grace_s
+        return self.lost_s is not None and now - self.lost_s > self.policy.suspect_grace_s
 
-    def live(self, now: float, policy: StalenessPolicy, *, since_s: float) -> bool:
+    def live(self, now: float, *, since_s: float) -> bool:
         """True while the peer counts as alive; one never heard of gets the floor from `since_s`."""
-        if self.gone(now, policy):
+        if self.steady:
+            return now <= self.live_until_s
+        if self.gone(now):
             return False
         if self.state is PresenceState.FINISHED:
             return True
         heard_s = since_s if self.heard_s is None else self.heard_s
-        return not policy.silent_too_long(now - heard_s, self.period_s)
-
-    @property
-    def period_s(self) -> float:
-        """The publish period that the peer last announced, in a header or a beat; 0: unknown."""
-        newest = self.newest
-        if newest is None or newest.header.period_s < self.beat_period_s:
-            return self.beat_period_s
-        return newest.header.period_s
+        return not self.policy.silent_too_long(now - heard_s, self.period_s)
 
     def age_s(self, now: float) -> float:
         """Seconds since the newest model left its sender, queueing counted, constant transit not.
@@ -146,9 +154,28 @@ class Peer:
         self.offset_s, self.told_s = inf, -inf
         self.heard_s = self.lost_s = self.finished_s = None
         self.state = PresenceState.JOINING
-        self.beat_period_s = 0.0
+        self.beat_period_s = self.period_s = 0.0
         self.version = self.asked = -1
+        self.steady = False
         return True
+
+    def _settle(self) -> None:
+        """Derive, once per message, what every mix asks for."""
+        newest, heard_s = self.newest, self.heard_s
+        if newest is None:
+            self.period_s = self.beat_period_s
+            return
+        announced_s = newest.header.period_s
+        self.period_s = max(self.beat_period_s, announced_s)
+        self.steady = (
+            self.trusted
+            and heard_s is not None
+            and self.lost_s is None
+            and (self.state is PresenceState.TRAINING or self.state is PresenceState.JOINING)
+        )
+        if heard_s is not None:
+            self.made_s = newest.header.sent_s + self.offset_s
+            self.live_until_s = heard_s + self.policy.silence_max_s(self.period_s)
 
     def _hear(self, now: float, sent_s: float) -> None:
         offset_s = now - sent_s

@@ -12,6 +12,7 @@ weight, a dead node's frozen model is left out. Dropping by lag silently removes
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Literal
 
 LIVENESS_PERIODS: Final = 3.0
@@ -33,10 +34,13 @@ class StalenessPolicy:
     """A peer whose connection broke counts as dead only after as long."""
     least_period_s: float = field(init=False)
     """The period below which the floor decides: floor / bound."""
+    limit: float = field(init=False)
+    """The largest staleness that may ever be mixed; inf: no bound."""
 
     def __post_init__(self) -> None:
         periods = self.bound if self.bound > 0.0 else LIVENESS_PERIODS
         object.__setattr__(self, "least_period_s", self.liveness_floor_s / periods)
+        object.__setattr__(self, "limit", inf if self.policy == "none" else self.bound)
 
     def missed(self, age_s: float, period_s: float) -> float:
         """Age in the sender's periods, scaled so that `missed <= bound` is the liveness bound.
@@ -56,11 +60,10 @@ class StalenessPolicy:
             return age_s
         return float(reads if self.metric == "reads" else lag)
 
-    @property
-    def limit(self) -> float:
-        """The largest staleness that may ever be mixed."""
-        return float("inf") if self.policy == "none" else self.bound
+    def silence_max_s(self, period_s: float) -> float:
+        """How long a peer of this period may be silent and still count as alive."""
+        return max(LIVENESS_PERIODS * period_s, self.liveness_floor_s)
 
     def silent_too_long(self, silent_s: float, period_s: float) -> bool:
         """True once a peer that shows no sign of life counts as dead."""
-        return silent_s > max(LIVENESS_PERIODS * period_s, self.liveness_floor_s)
+        return silent_s > self.silence_max_s(period_s)
