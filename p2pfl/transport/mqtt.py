@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -24,7 +25,9 @@ from p2pfl.transport.observer import RunObserver
 KEEPALIVE_S: Final = 10
 """A dead link is noticed by both ends after 1.5 times this."""
 
-_CONNECT_TIMEOUT_S: Final = 10.0
+_CONNECT_TIMEOUT_S: Final = 5.0
+"""The library waits as long even where the connection breaks before its CONNACK."""
+
 _ACKNOWLEDGE_S: Final = 60.0
 """A broker that acknowledges no 512 KiB part within this is as good as gone."""
 
@@ -179,16 +182,12 @@ class _MqttConnection:
         self._client = client
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
-        try:
-            await self._client.publish(
-                topic, payload, qos=qos, retain=retain, timeout=_ACKNOWLEDGE_S
-            )
-        except aiomqtt.MqttError as problem:
-            raise Disconnected(str(problem)) from None
+        async with _acknowledged():
+            await self._client.publish(topic, payload, qos=qos, retain=retain, timeout=math.inf)
 
     async def subscribe(self, topics: Mapping[str, int]) -> None:
-        try:
-            codes = await self._client.subscribe(list(topics.items()))
+        async with _acknowledged():
+            codes = await self._client.subscribe(list(topics.items()), timeout=math.inf)
             refused = [
                 topic
                 for (topic, qos), code in zip(topics.items(), codes, strict=False)
@@ -196,15 +195,12 @@ class _MqttConnection:
             ]
             if refused:
                 # NATS allows 63 QoS 1 subscriptions a session unless told; QoS 0 is not bounded.
-                await self._client.subscribe([(topic, 0) for topic in refused])
-        except aiomqtt.MqttError as problem:
-            raise Disconnected(str(problem)) from None
+                zeros = [(topic, 0) for topic in refused]
+                await self._client.subscribe(zeros, timeout=math.inf)
 
     async def unsubscribe(self, topics: Iterable[str]) -> None:
-        try:
-            await self._client.unsubscribe(list(topics))
-        except aiomqtt.MqttError as problem:
-            raise Disconnected(str(problem)) from None
+        async with _acknowledged():
+            await self._client.unsubscribe(list(topics), timeout=math.inf)
 
     async def ended(self) -> None:
         try:
@@ -216,7 +212,8 @@ class _MqttConnection:
 
     async def close(self) -> None:
         try:
-            await asyncio.wait_for(self._client.__aexit__(None, None, None), _CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await self._client.__aexit__(None, None, None)
         except (aiomqtt.MqttError, TimeoutError) as problem:
             _log.debug("disconnect: %s", problem)
 
@@ -274,6 +271,21 @@ class Observer(RunObserver):
             url, password=password, ca_file=ca_file, cert_file=cert_file, key_file=key_file
         )
         super().__init__(MqttConnector(broker, keepalive_s=keepalive_s))
+
+
+@contextlib.asynccontextmanager
+async def _acknowledged() -> AsyncIterator[None]:
+    """Translates errors, and bounds the wait.
+
+    The library's own bound is asyncio.wait_for, which loses cancellations in Python 3.11.
+    """
+    try:
+        async with asyncio.timeout(_ACKNOWLEDGE_S):
+            yield
+    except aiomqtt.MqttError as problem:
+        raise Disconnected(str(problem)) from None
+    except TimeoutError:
+        raise Disconnected(f"no acknowledgement within {_ACKNOWLEDGE_S:.0f} s") from None
 
 
 def _sink(handler: Handler) -> type[asyncio.Queue[aiomqtt.Message]]:

@@ -156,7 +156,8 @@ class NodeTransport:
         """Wait for the run's word `go` (or its end); False if time ran out first."""
         assert self._inbox is not None, "join first"
         try:
-            await asyncio.wait_for(self._inbox.go.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._inbox.go.wait()
         except TimeoutError:
             return False
         return True
@@ -168,7 +169,8 @@ class NodeTransport:
         if self._sender is None:
             return False
         try:
-            await asyncio.wait_for(self._sender.until_idle(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._sender.until_idle()
         except TimeoutError:
             return False
         return True
@@ -184,7 +186,8 @@ class NodeTransport:
                 self.publish(self._own_presence(PresenceState.LEFT))
                 await self.flush(_LEAVE_S)
                 if clear:
-                    await asyncio.wait_for(self._sender.clear(), _LEAVE_S)
+                    async with asyncio.timeout(_LEAVE_S):
+                        await self._sender.clear()
         except (TransportError, TimeoutError) as problem:
             _log.warning("%s: could not take leave: %s", self.node, problem)
         finally:

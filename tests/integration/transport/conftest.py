@@ -123,6 +123,13 @@ async def network(
         yield Networks(stack, broker)
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one machine, what is retained comes at once, and so does an answer to CONNECT."""
+    monkeypatch.setattr("p2pfl.transport.probe._SETTLE_S", 0.1)
+    monkeypatch.setattr("p2pfl.transport.mqtt._CONNECT_TIMEOUT_S", 2.0)
+
+
 @pytest.fixture
 async def proxy(broker: EmbeddedBroker) -> AsyncIterator[Proxy]:
     """A proxy in front of the embedded NATS."""
