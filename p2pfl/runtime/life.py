@@ -279,12 +279,8 @@ class Life:
     def _nobody_needs_us(self) -> bool:
         if self.machine.phase is not Phase.FINISHED:
             return False
-        now, policy = _now(), self.machine.settings.policy
-        since_s = self.machine.neighbourhood.since_s
-        return all(
-            peer.state is PresenceState.FINISHED or not peer.live(now, policy, since_s=since_s)
-            for peer in self._peers()
-        )
+        sight = self.machine.neighbourhood.look(self.machine.version, _now())
+        return all(peer.finished or not peer.live for peer in sight.neighbours)
 
     def _peers(self) -> list[Peer]:
         return list(self.machine.neighbourhood.peers.values())

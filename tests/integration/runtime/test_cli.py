@@ -59,7 +59,7 @@ async def test_run_writes_a_folder_and_says_what_came_out(
     assert [node["steps"] for node in summary["nodes"]] == [100] * 3
     said = capsys.readouterr().out
     assert "3 processes" in said
-    assert f"results: {folder}" in said
+    assert str(folder) in said
 
 
 async def test_three_nodes_started_one_by_one_find_their_run_and_end(

@@ -64,7 +64,7 @@ async def live(
 async def live_all(what: Experiment) -> tuple[MemoryNetwork, dict[str, NodeOutcome]]:
     """A run with a starting process: the go when all are there, the end when all are done."""
     network, go = MemoryNetwork("small-1"), asyncio.Event()
-    trainer = what.make_trainer()
+    trainer = what.make_trainer(only=what.learners)
     tasks = {
         name: asyncio.create_task(live(network, what, name, trainer=trainer, go=go))
         for name in what.places
@@ -103,7 +103,7 @@ async def test_a_synchronous_run_is_bit_equal_to_the_simulated_one(kind: str) ->
         "algorithm": {"kind": kind},
     }
     what = experiment(**tables)
-    virtual = simulate(what)
+    virtual = simulate(what, trainer=what.make_trainer(only=what.learners))
     _, real = await live_all(what)
     for node in what.learners:
         assert np.array_equal(real[node].served, virtual.served[node])
