@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,15 @@ def file(tmp_path: Path) -> str:
 async def p2pfl(*words: str) -> int:
     """The command, beside this event loop."""
     return await asyncio.to_thread(main, words)
+
+
+async def started(*commands: Coroutine[None, None, int]) -> list[asyncio.Task[int]]:
+    """The commands on their way; the first has made the run before the others look for it."""
+    tasks = []
+    for command in commands:
+        tasks.append(asyncio.create_task(command))
+        await asyncio.sleep(0.5)
+    return tasks
 
 
 async def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -81,8 +90,8 @@ async def test_a_second_node_with_a_living_ones_id_is_told_so(
     file: str, broker: EmbeddedBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("node", file, "--broker", broker.url, "--set", "stop.steps=1000", "--id")
-    first = [asyncio.create_task(p2pfl(*words, f"n{i}")) for i in range(3)]
-    await asyncio.sleep(2.5)
+    first = await started(*(p2pfl(*words, f"n{i}") for i in range(3)))
+    await asyncio.sleep(2.0)
     assert "'n0' is already alive" in await refusal(capsys, *words, "n0")
     assert await asyncio.gather(*first) == [0, 0, 0]
 
@@ -91,10 +100,8 @@ async def test_a_node_with_another_experiment_is_refused(
     file: str, broker: EmbeddedBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("node", file, "--broker", broker.url, "--set")
-    first = [
-        asyncio.create_task(p2pfl(*words, "stop.steps=600", "--id", f"n{i}")) for i in range(3)
-    ]
-    await asyncio.sleep(2.0)
+    first = await started(*(p2pfl(*words, "stop.steps=600", "--id", f"n{i}") for i in range(3)))
+    await asyncio.sleep(1.5)
     line = await refusal(capsys, *words, "training.learning_rate=0.03", "--id", "n1")
     assert "experiment" in line
     assert await asyncio.gather(*first) == [0, 0, 0]
