@@ -6,7 +6,7 @@ import secrets
 from typing import Final
 
 from p2pfl.codec.frame import decode
-from p2pfl.errors import ProtocolError, RefusedError
+from p2pfl.errors import ProtocolError, RefusedError, TransportError
 from p2pfl.messages import Incarnation, Presence, PresenceState
 from p2pfl.transport import topics
 from p2pfl.transport.manifest import (
@@ -22,8 +22,11 @@ from p2pfl.types import NodeId
 ANSWER_S: Final = 2.0
 """A living holder of a name answers at once; this is for slow networks and busy event loops."""
 
-SETTLE_S: Final = 1.0
-"""Two that create one experiment's run at once both see, after this, whose pointer stayed."""
+PATIENCE_S: Final = 2.0
+"""So long a pointer's manifest may be missing: its writer is about to write it, or has died."""
+
+CREATE_S: Final = 10.0
+"""So long we wait for the one who was first to create the run."""
 
 _ALIVE: Final = frozenset({PresenceState.JOINING, PresenceState.TRAINING, PresenceState.FINISHED})
 
@@ -75,27 +78,53 @@ async def find_run(probe: Probe, name: str) -> Manifest | None:
 async def find_or_create_run(probe: Probe, draft: Manifest) -> Manifest:
     """The living run of `draft.name`, or a new one made of the draft.
 
-    Several that come at once end in one run: each writes, waits, and adopts what stayed.
+    Several that come at once end in one run: each writes a pointer to its own, all see them in the
+    broker's one order, and the first counts. Only its writer publishes a manifest; the others
+    restore the pointer and wait for that.
 
     Raises:
         RefusedError: the run that was found has another experiment.
+        TransportError: who should create the run did not.
     """
-    found = await find_run(probe, draft.name)
+    topic = topics.manifest(draft.name)
+    pointers = await probe.follow(topic)
+    found = await _living(probe, pointers, PATIENCE_S) if pointers else None
     if found is None:
-        pointer_topic = topics.manifest(draft.name)
-        await probe.publish(topics.manifest(draft.run), draft.encode(), retain=True)
-        await probe.publish(pointer_topic, encode_pointer(draft.run), retain=True)
-        await asyncio.sleep(SETTLE_S)
-        found = await find_run(probe, draft.name)
-        if found is None or found.run == draft.run:
+        before = len(pointers)
+        own = encode_pointer(draft.run)
+        await probe.publish(topic, own, retain=True)
+        if not await probe.wait_for(lambda: own in pointers[before:], timeout_s=CREATE_S):
+            raise TransportError(f"the broker does not deliver {topic}")
+        first = pointers[before]
+        if first == own:
+            await probe.publish(topics.manifest(draft.run), draft.encode(), retain=True)
             return draft
-        await probe.publish(topics.manifest(draft.run), b"", retain=True)
+        await probe.publish(topic, first, retain=True)
+        found = await _living(probe, [first], CREATE_S)
+        if found is None:
+            raise TransportError(f"run {first.decode()} of {draft.name} was never created: retry")
     if found.digest != draft.digest:
         raise RefusedError(
             f"run {found.run} on this broker has experiment {found.digest}, this file gives "
             f"{draft.digest}: use the same file, or end that run, or give this one another name"
         )
     return found
+
+
+async def _living(probe: Probe, pointers: list[bytes], patience_s: float) -> Manifest | None:
+    """The run that the newest pointer names, once its manifest is there; None if it has ended."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + patience_s
+    while True:
+        try:
+            topic = topics.manifest(read_pointer(pointers[-1]))
+        except ProtocolError:
+            return None
+        manifest = _manifest_of((await probe.read([topic])).get(topic))
+        if manifest is not None:
+            return manifest if manifest.state != "ended" else None
+        if loop.time() > end_s:
+            return None
 
 
 def new_run_id(name: str) -> str:

@@ -22,6 +22,7 @@ class Probe:
         self._client_id = f"p2pfl-{name}-{secrets.token_hex(8)}"
         self._connection: Connection | None = None
         self._payloads: dict[str, bytes] = {}
+        self._histories: dict[str, list[bytes]] = {}
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -62,6 +63,13 @@ class Probe:
         """Subscribe, and stay so."""
         await self._open.subscribe({topic: 1})
 
+    async def follow(self, topic: str) -> list[bytes]:
+        """Subscribe; all payloads under the topic in the broker's order, a list that goes on."""
+        history = self._histories.setdefault(topic, [])
+        await self._open.subscribe({topic: 1})
+        await self.wait_for(lambda: bool(history), timeout_s=_SETTLE_S)
+        return history
+
     def payload(self, topic: str) -> bytes:
         """The newest payload under a topic; empty if there was none."""
         return self._payloads.get(topic, b"")
@@ -88,4 +96,6 @@ class Probe:
 
     def _take(self, incoming: Incoming) -> None:
         self._payloads[incoming.topic] = incoming.payload
+        if incoming.topic in self._histories and incoming.payload:
+            self._histories[incoming.topic].append(incoming.payload)
         self._news.set()

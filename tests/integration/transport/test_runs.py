@@ -53,13 +53,30 @@ async def test_a_run_is_found_by_its_experiments_name(broker: EmbeddedBroker) ->
         assert await observer.find_run("demo") is None
 
 
-async def test_several_that_start_at_once_end_in_one_run(broker: EmbeddedBroker) -> None:
-    async def find() -> str:
+@pytest.mark.parametrize("spread_s", [0.0, 0.3])
+async def test_several_that_start_at_once_end_in_one_run(
+    broker: EmbeddedBroker, spread_s: float
+) -> None:
+    async def find(number: int) -> str:
+        await asyncio.sleep(number * spread_s / 8)
         async with Observer(broker.url) as observer:
             return (await observer.find_or_create_run(draft())).run
 
-    runs = await asyncio.gather(*(find() for _ in range(5)))
+    runs = await asyncio.gather(*(find(number) for number in range(8)))
     assert len(set(runs)) == 1
+    async with Observer(broker.url) as observer:
+        manifest = await observer.find_run("demo")
+        assert manifest is not None
+        assert manifest.run == runs[0]
+
+
+async def test_a_pointer_whose_run_is_gone_is_replaced(broker: EmbeddedBroker) -> None:
+    async with Observer(broker.url) as observer:
+        gone, manifest = draft(), draft()
+        await observer.publish_manifest(gone)
+        await observer._open.publish(topics.manifest(gone.run), b"", retain=True)
+        assert await observer.find_or_create_run(manifest) == manifest
+        assert await observer.find_run("demo") == manifest
 
 
 async def test_a_node_of_another_experiment_is_refused_with_both_digests(
