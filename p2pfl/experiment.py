@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD
@@ -23,6 +23,9 @@ from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.topology.build import Topology, build_topology
 from p2pfl.types import NodeId, Vector
+
+if TYPE_CHECKING:
+    from p2pfl.learning.task import Task
 
 SERVER: Final = NodeId("server")
 CENTRE: Final = NodeId("centralized")
@@ -163,7 +166,8 @@ class Experiment:
     def make_trainer(self, *, only: Collection[NodeId] | None = None) -> Trainer:
         """The task's trainer: loads the data, and torch unless the task is quadratic.
 
-        `only` names the nodes whose training data this process needs (None: all).
+        `only` names the nodes whose training data this process needs (None: all, for the
+        simulator: then `[simulation] trainer` chooses).
 
         Raises:
             ConfigError: data, model and partition do not fit together.
@@ -172,31 +176,44 @@ class Experiment:
         c = self.config
         if c.data.kind == "quadratic":
             return self._quadratic_trainer()
+        task = self._task(only)
+        if only is None and c.simulation.trainer != "loop":
+            from p2pfl.learning.batched_trainer import BatchedTrainer
+
+            return BatchedTrainer(task, device=c.simulation.device)
         from p2pfl.learning.loop_trainer import LoopTrainer
+
+        return LoopTrainer(task)
+
+    def _task(self, only: Collection[NodeId] | None) -> "Task":
         from p2pfl.learning.task import build_task
 
+        c = self.config
         pooled = c.algorithm.kind == "centralized"
-        return LoopTrainer(
-            build_task(
-                nodes=self.learners,
-                seed=c.seed,
-                data=c.data.kind,
-                model=c.model.kind,
-                learning_rate=c.training.learning_rate,
-                batch_size=c.training.batch_size,
-                momentum=c.training.momentum,
-                weight_decay=c.training.weight_decay,
-                folder=c.data.folder,
-                samples=c.data.samples,
-                partition="iid" if pooled else c.partition.kind,
-                alpha=c.partition.alpha,
-                min_partition_size=c.partition.min_partition_size,
-                shards_per_node=c.partition.shards_per_node,
-                hidden=c.model.hidden,
-                evaluation_samples=c.evaluation.samples,
-                base=str(self.folder),
-                keep=only,
-            )
+        first, second = c.training.betas
+        return build_task(
+            nodes=self.learners,
+            seed=c.seed,
+            data=c.data.kind,
+            model=c.model.kind,
+            learning_rate=c.training.learning_rate,
+            batch_size=c.training.batch_size,
+            momentum=c.training.momentum,
+            weight_decay=c.training.weight_decay,
+            optimizer=c.training.optimizer,
+            betas=(first, second),
+            eps=c.training.eps,
+            folder=c.data.folder,
+            samples=c.data.samples,
+            min_sequences=c.data.min_sequences,
+            partition="iid" if pooled else c.partition.kind,
+            alpha=c.partition.alpha,
+            min_partition_size=c.partition.min_partition_size,
+            shards_per_node=c.partition.shards_per_node,
+            hidden=c.model.hidden,
+            evaluation_samples=c.evaluation.samples,
+            base=str(self.folder),
+            keep=only,
         )
 
     def _quadratic_trainer(self) -> Trainer:

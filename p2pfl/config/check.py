@@ -12,17 +12,18 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.ranges import RANGES
 from p2pfl.config.read import Place, shown, suggestion
-from p2pfl.config.schema import ExperimentConfig, StalenessConfig
+from p2pfl.config.schema import ExperimentConfig, StalenessConfig, TrainingConfig
 
 BUILT_IN_DATA: Final = (
     "digits",
     "mnist",
     "fashion-mnist",
     "heart-disease",
+    "shakespeare",
     "npz",
     "quadratic",
 )
-BUILT_IN_MODELS: Final = ("softmax", "mlp", "cnn", "quadratic")
+BUILT_IN_MODELS: Final = ("softmax", "mlp", "cnn", "lstm", "quadratic")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """A run is the name and a random id, and stands in MQTT topics and folder names."""
@@ -60,7 +61,8 @@ OWN_KEYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "data": dict.fromkeys(
         ("dimension", "condition", "spread", "noise", "sites"),
         ("quadratic",),
-    ),
+    )
+    | {"min_sequences": ("shakespeare",)},
     "partition": {
         "alpha": ("dirichlet",),
         "min_partition_size": ("dirichlet",),
@@ -196,6 +198,22 @@ def _check_training(config: ExperimentConfig, place: Place) -> None:
         raise place.at("training.local_epochs").error(
             f"is {epochs} and local_steps is {steps}; give exactly one of them"
         )
+    _check_optimizer(config, place)
+
+
+def _check_optimizer(config: ExperimentConfig, place: Place) -> None:
+    training = config.training
+    default = TrainingConfig(learning_rate=training.learning_rate)
+    if len(training.betas) != len(default.betas):
+        raise place.at("training.betas").error(f"has {len(training.betas)} numbers; allowed: two")
+    foreign = ("momentum",) if training.optimizer == "adamw" else ("betas", "eps")
+    for key in foreign:
+        if getattr(training, key) != getattr(default, key):
+            raise place.at(f"training.{key}").error(
+                f'is not read by the optimizer "{training.optimizer}"; remove it'
+            )
+    if training.optimizer != "sgd" and config.data.kind == "quadratic":
+        raise place.at("training.optimizer").error('is "adamw"; quadratics know "sgd" only')
 
 
 def _check_algorithm(config: ExperimentConfig, place: Place) -> None:

@@ -55,11 +55,14 @@ class DataConfig:
     """Where samples come from; `kind` may also be the user's own function, `module:function`."""
 
     kind: str
-    """digits, mnist, fashion-mnist, heart-disease, npz, quadratic or `module:function`."""
+    """digits, mnist, fashion-mnist, heart-disease, shakespeare, npz, quadratic or
+    `module:function`."""
     folder: str = ""
     """Where the files lie; empty: the folders that the data set itself looks in."""
     samples: int | None = None
     """Use only the first so many training samples (after shuffling with the seed)."""
+    min_sequences: int = 10
+    """Shakespeare: speakers with fewer sequences to train on are left out."""
     dimension: int = 10
     """Quadratic: d."""
     condition: float = 4.0
@@ -90,9 +93,9 @@ class ModelConfig:
     """The model; `kind` may also be the user's own function, `module:function`."""
 
     kind: str
-    """softmax, mlp, cnn (McMahan et al., 2017), quadratic or `module:function`."""
+    """softmax, mlp, cnn and lstm (McMahan et al., 2017), quadratic or `module:function`."""
     hidden: tuple[int, ...] = (32,)
-    """MLP: widths of the hidden layers."""
+    """MLP and LSTM: widths of the hidden layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,13 @@ class TrainingConfig:
     local_steps: int | None = None
     """H, gradient steps per update; exactly one of this and `local_epochs`."""
     local_epochs: int | None = None
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.0
+    """SGD: the heavy ball's."""
+    betas: tuple[float, ...] = (0.9, 0.999)
+    """AdamW: decay of the first and of the second moment."""
+    eps: float = 1e-8
+    """AdamW: what keeps the step finite where the gradient is zero."""
     weight_decay: float = 0.0
 
 
@@ -185,6 +194,17 @@ class FaultsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationConfig:
+    """How the simulator computes; real runs train one node per process, with the loop."""
+
+    trainer: Literal["auto", "loop", "batched"] = "auto"
+    """auto: batched. The loop is bit for bit what real nodes compute, the batched trainer the
+    same up to rounding and an order of magnitude faster."""
+    device: str = "cpu"
+    """Where the batched trainer works: cpu, cuda or cuda:1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopConfig:
     """When the run ends: by (virtual) seconds, by gradient steps per node, whichever is first."""
 
@@ -243,6 +263,7 @@ class ExperimentConfig:
     compute: ComputeConfig = ComputeConfig()
     network: NetworkConfig = NetworkConfig()
     faults: FaultsConfig = FaultsConfig()
+    simulation: SimulationConfig = SimulationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     broker: BrokerConfig = BrokerConfig()
     comparison: ComparisonConfig = ComparisonConfig()

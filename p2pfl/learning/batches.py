@@ -5,11 +5,13 @@ epochs' permutations, and batch t is its stretch [t B, (t + 1) B). So every batc
 samples; it may reach over the end of an epoch, and a shard smaller than B comes round again.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
 from p2pfl.learning.permutations import Indices, permutations
+from p2pfl.types import NodeId
 
 _BLOCK: Final = 256
 """Epochs of small shards are drawn together, as many as hold about this many samples: to set up a
@@ -81,3 +83,27 @@ class BatchStream:
             self._seed, self._node, "batch", number, count=self._epochs, size=self._size
         )
         return orders.ravel() + self._offset
+
+
+class Batches:
+    """The batches of every node that holds data, each stream made when first asked for."""
+
+    def __init__(self, *, seed: int, batch_size: int, shards: Mapping[NodeId, slice]) -> None:
+        self._seed = seed
+        self._batch_size = batch_size
+        self._shards = shards
+        self._streams: dict[NodeId, BatchStream] = {}
+
+    def of(self, node: NodeId) -> BatchStream:
+        """This node's stream."""
+        stream = self._streams.get(node)
+        if stream is None:
+            shard = self._shards[node]
+            stream = self._streams[node] = BatchStream(
+                seed=self._seed,
+                node=node,
+                size=shard.stop - shard.start,
+                batch_size=self._batch_size,
+                offset=shard.start,
+            )
+        return stream

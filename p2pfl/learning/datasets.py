@@ -13,12 +13,23 @@ from p2pfl.learning.sources.digits import load_digits
 from p2pfl.learning.sources.heart_disease import load_heart_disease
 from p2pfl.learning.sources.images import load_images
 from p2pfl.learning.sources.npz import load_npz
+from p2pfl.learning.sources.shakespeare import load_shakespeare
 
-KINDS: Final = ("digits", "mnist", "fashion-mnist", "heart-disease", "npz", "module:function")
+KINDS: Final = (
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "heart-disease",
+    "shakespeare",
+    "npz",
+    "module:function",
+)
 _ARRAYS: Final = frozenset({"x", "y", "test_x", "test_y", "ids", "classes"})
 
 
-def load_dataset(kind: str, *, folder: str = "", base: str = "", seed: int = 0) -> Dataset:
+def load_dataset(
+    kind: str, *, folder: str = "", base: str = "", seed: int = 0, min_sequences: int = 10
+) -> Dataset:
     """The data set that an experiment file names.
 
     `folder` is where its files lie (npz: the file itself); `base` is the experiment file's
@@ -39,6 +50,8 @@ def load_dataset(kind: str, *, folder: str = "", base: str = "", seed: int = 0) 
         return load_images(kind, folder=where)
     if kind == "heart-disease":
         return load_heart_disease(folder=where)
+    if kind == "shakespeare":
+        return load_shakespeare(folder=where, min_sequences=min_sequences)
     if kind == "npz" or kind.endswith(".npz"):
         return _npz(kind, where, base)
     if is_own(kind):

@@ -50,7 +50,9 @@ class FlatModule:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         trained = [(k, p) for k, p in module.named_parameters() if p.requires_grad]
-        rest = [(k, p.data) for k, p in module.named_parameters() if not p.requires_grad]
+        rest: list[tuple[str, Tensor]] = [
+            (k, p) for k, p in module.named_parameters() if not p.requires_grad
+        ]
         buffers = [(k, b) for k, b in module.named_buffers() if b.numel()]
         rest += [(k, b) for k, b in buffers if b.is_floating_point() or b.is_complex()]
         self._local = [(b, b.clone()) for _, b in buffers if not b.is_floating_point()]
@@ -104,9 +106,12 @@ class FlatModule:
             end = position + tensor.numel()
             view = self.vector[position:end].view(tensor.shape)
             view.copy_(tensor)
+            position = end
+            if isinstance(tensor, nn.Parameter):
+                tensor.data = view
+                continue
             # `set_` moves the tensor that the module holds, wherever and however often it does.
             tensor.set_(view.untyped_storage(), view.storage_offset(), view.shape, view.stride())
-            position = end
 
 
 def split(vector: Vector, layout: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, Vector]:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from p2pfl.draws import draw_bits
 from p2pfl.errors import ConfigError
-from p2pfl.learning.batches import BatchStream
+from p2pfl.learning.batches import Batches, BatchStream
 from p2pfl.learning.flat import FlatModule
+from p2pfl.learning.optimizer import make_optimizer
 from p2pfl.learning.scoring import Tally
-from p2pfl.learning.sgd import Sgd
-from p2pfl.learning.task import Task
+from p2pfl.learning.task import Task, scaled
 from p2pfl.learning.trainer import Score, TrainJob, TrainOutcome
 from p2pfl.types import Array, NodeId, Vector, frozen
 
@@ -33,14 +33,10 @@ class LoopTrainer:
         self._task = task
         self._flat = FlatModule(task.make_model())
         self._initial = frozen(self._flat.array.copy())
-        self._sgd = Sgd(
-            learning_rate=task.learning_rate,
-            momentum=task.momentum,
-            weight_decay=task.weight_decay,
-        )
+        self._optimizer = make_optimizer(task)
         self._x, self._y = _tensor(task.train_x), _tensor(task.train_y)
         self._test_x, self._test_y = _tensor(task.test_x), _tensor(task.test_y)
-        self._streams: dict[NodeId, BatchStream] = {}
+        self._batches = Batches(seed=task.seed, batch_size=task.batch_size, shards=task.shards)
         self._lock = threading.Lock()
         """Training and evaluation share one module; real nodes call from threads."""
         self._try_once()
@@ -89,7 +85,7 @@ class LoopTrainer:
         flat = self._flat
         flat.load(job.start)
         parameters = flat.vector[: flat.trainable]
-        state, velocity = self._velocity(job.momentum)
+        state, numbers = self._state(job.momentum)
         correction = None
         if job.correction is not None:
             # A copy: torch warns of read-only arrays, and a job's arrays are read-only.
@@ -99,7 +95,7 @@ class LoopTrainer:
             total += self._gradient(job.node, step)
             if correction is not None:
                 flat.gradient.add_(correction)
-            self._sgd.step(parameters, flat.gradient, velocity)
+            self._optimizer.step(parameters, flat.gradient, numbers)
         return TrainOutcome(
             vector=frozen(flat.array.copy()),
             momentum=None if state is None else frozen(state),
@@ -124,24 +120,15 @@ class LoopTrainer:
         return loss.item()
 
     def _stream(self, node: NodeId) -> BatchStream:
-        stream = self._streams.get(node)
-        if stream is None:
-            shard = self._task.shards[node]
-            stream = self._streams[node] = BatchStream(
-                seed=self._task.seed,
-                node=node,
-                size=shard.stop - shard.start,
-                batch_size=self._task.batch_size,
-                offset=shard.start,
-            )
-        return stream
+        return self._batches.of(node)
 
-    def _velocity(self, momentum: Vector | None) -> tuple[Vector | None, Tensor | None]:
-        """The optimizer's state as an array `[d]` and, in the same memory, a tensor `[p]`."""
-        if not self._task.momentum:
+    def _state(self, momentum: Vector | None) -> tuple[Vector | None, Tensor | None]:
+        """The optimizer's state as an array and, in the same memory, a tensor."""
+        size = self._optimizer.state_size(self.dimension)
+        if not size:
             return None, None
-        state = np.zeros(self.dimension, np.float32) if momentum is None else momentum.copy()
-        return state, torch.from_numpy(state)[: self._flat.trainable]
+        state = np.zeros(size, np.float32) if momentum is None else momentum.copy()
+        return state, torch.from_numpy(state)
 
     def _score(self, vector: Vector, where: slice) -> Score:
         self._flat.load(vector)
@@ -154,10 +141,7 @@ class LoopTrainer:
         return tally.score()
 
     def _scaled(self, x: Tensor) -> Tensor:
-        if x.dtype != torch.uint8:
-            return x
-        scaling = self._task.scaling
-        return x.to(torch.float32).mul_(scaling.gain).add_(scaling.offset)
+        return scaled(x, self._task)
 
     def _set_training(self, *, on: bool) -> None:
         """Switch only what is to be switched: torch walks through all modules each time."""

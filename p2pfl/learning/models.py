@@ -11,9 +11,10 @@ from torch import nn
 
 from p2pfl.draws import draw_bits
 from p2pfl.errors import ConfigError
+from p2pfl.learning.lstm import CharacterLstm
 from p2pfl.learning.own import call_with, is_own, load_function
 
-KINDS: Final = ("softmax", "mlp", "cnn", "module:function")
+KINDS: Final = ("softmax", "mlp", "cnn", "lstm", "module:function")
 FLAT_KINDS: Final = ("softmax", "mlp")
 """Models that take each sample as one row of numbers."""
 _IMAGE_AXES: Final = 3
@@ -50,6 +51,13 @@ def model_maker(
     if kind == "cnn":
         _need_image(shape)
         return lambda: seeded(lambda: cnn(shape), seed)
+    if kind == "lstm":
+        if len(shape.sample) != 1:
+            raise ConfigError(
+                "model.kind 'lstm' takes sequences of symbols [length], such as data.kind "
+                f"'shakespeare'; a sample of this data has shape {shape.sample}"
+            )
+        return lambda: seeded(lambda: CharacterLstm(shape.outputs, hidden), seed)
     if is_own(kind):
         function = load_function(kind, folder=base)
         offered: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on one flat vector, as PyTorch defines it.
+"""Stochastic gradient descent on flat vectors, as PyTorch defines it.
 
 Momentum is the heavy ball without dampening: v <- mu v + g, x <- x - lr v, with the weight decay
 added to the gradient first. Written here because the first `torch.optim.SGD` of a process imports
@@ -15,18 +15,23 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sgd:
-    """The optimizer's constants; its state, the velocity, is the caller's."""
+    """The optimizer's constants; its state, the velocity, is the caller's. See `Optimizer`."""
 
     learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
 
-    def step(self, x: Tensor, gradient: Tensor, velocity: Tensor | None) -> None:
-        """One step of `x` and, with momentum, of `velocity`, in place; `gradient` is consumed."""
+    def state_size(self, dimension: int) -> int:
+        """One velocity per number, if there is momentum."""
+        return dimension if self.momentum else 0
+
+    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None) -> None:
+        """One step of `x` and, with momentum, of its velocity, in place; `gradient` is consumed."""
         if self.weight_decay:
             gradient.add_(x, alpha=self.weight_decay)
-        if velocity is None:
+        if state is None:
             x.sub_(gradient, alpha=self.learning_rate)
             return
+        velocity = state[..., : x.shape[-1]]
         velocity.mul_(self.momentum).add_(gradient)
         x.sub_(velocity, alpha=self.learning_rate)

@@ -6,13 +6,14 @@ Plain frozen data between the experiment file and the trainers.
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, float32, uint8
 from torch.nn import functional
 
-from p2pfl.errors import DataError
+from p2pfl.errors import ConfigError, DataError
 from p2pfl.learning.dataset import HELD_OUT, Dataset, Scaling
 from p2pfl.learning.datasets import load_dataset
 from p2pfl.learning.models import FLAT_KINDS, ModelMaker, Shape, model_maker
@@ -22,6 +23,8 @@ from p2pfl.types import Array, NodeId
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of outputs against labels."""
+
+OPTIMIZERS: Final = ("sgd", "adamw")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -48,6 +51,9 @@ class Task:
     momentum: float
     weight_decay: float
     seed: int
+    optimizer: str = "sgd"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
     def samples(self, node: NodeId) -> int:
         """How many training samples this node holds; 0 for a node without data (a server)."""
@@ -65,8 +71,12 @@ def build_task(
     batch_size: int = 16,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    optimizer: str = "sgd",
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
     folder: str = "",
     samples: int | None = None,
+    min_sequences: int = 10,
     partition: str = "iid",
     alpha: float = 0.5,
     min_partition_size: int = 1,
@@ -92,7 +102,7 @@ def build_task(
         shards_per_node=shards_per_node,
     )
     return task_from_dataset(
-        load_dataset(data, folder=folder, base=base, seed=seed),
+        load_dataset(data, folder=folder, base=base, seed=seed, min_sequences=min_sequences),
         nodes=nodes,
         seed=seed,
         model=model,
@@ -100,6 +110,9 @@ def build_task(
         batch_size=batch_size,
         momentum=momentum,
         weight_decay=weight_decay,
+        optimizer=optimizer,
+        betas=betas,
+        eps=eps,
         samples=samples,
         partition=dealt,
         hidden=hidden,
@@ -120,6 +133,9 @@ def task_from_dataset(
     partition: Partition,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    optimizer: str = "sgd",
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
     samples: int | None = None,
     hidden: tuple[int, ...] = (32,),
     evaluation_samples: int | None = None,
@@ -132,6 +148,10 @@ def task_from_dataset(
         ConfigError: Model, partition and data do not fit together.
         DataError: A node would hold no data.
     """
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(
+            f"training.optimizer {optimizer!r} is unknown; allowed are {', '.join(OPTIMIZERS)}"
+        )
     if model in FLAT_KINDS:
         dataset = dataset.flattened()
     if samples is not None and samples < len(dataset):
@@ -166,12 +186,22 @@ def task_from_dataset(
         momentum=momentum,
         weight_decay=weight_decay,
         seed=seed,
+        optimizer=optimizer,
+        betas=betas,
+        eps=eps,
     )
 
 
 def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
     """Mean squared error; outputs `[B, 1]` and labels `[B]` are the same numbers."""
     return functional.mse_loss(outputs.reshape(labels.shape), labels)
+
+
+def scaled(x: Tensor, task: Task) -> Tensor:
+    """Pixels as float32; all else as it is."""
+    if x.dtype != uint8:
+        return x
+    return x.to(float32).mul_(task.scaling.gain).add_(task.scaling.offset)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,8 @@ class TrainJob:
     """Counter of the first minibatch; batches depend on (seed, node, step) alone."""
     steps: int
     momentum: Vector | None
-    """The optimizer's state `[d]`; None: fresh."""
+    """The optimizer's state as its last outcome gave it (SGD: velocities `[d]`; AdamW:
+    moments and a count, `[2 d + 1]`); None: fresh."""
     correction: Vector | None = None
     """Added to every gradient, `[d]`."""
 

@@ -82,6 +82,15 @@ def test_frozen_parameters_are_carried_but_not_trained() -> None:
     assert flat.layout[-1] == ("0.weight", (3, 2))
 
 
+def test_frozen_parameters_are_loaded_like_all_else() -> None:
+    module = nn.Sequential(nn.Linear(3, 2).requires_grad_(requires_grad=False), nn.Linear(2, 2))
+    flat = FlatModule(module)
+    flat.load(np.arange(flat.dimension, dtype=np.float32))
+    bound = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    for name, part in split(flat.array, flat.layout).items():
+        assert np.array_equal(bound[name].numpy(), part)
+
+
 def test_tied_parameters_are_one() -> None:
     flat = FlatModule(Tied())
     assert flat.dimension == 15
