@@ -16,38 +16,53 @@ def mix(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
     """x + sum_j w_ij s_ij (x_j - x), a new read-only vector `[d]`.
 
     A neighbour that is left out (s_ij = 0) gives its weight back to x; nothing is renormalised.
-    Equal models mix to exactly themselves. The sum runs in the order of `neighbours`, block by
-    block, so that the result has the same bits wherever it is computed.
+    Equal models mix to exactly themselves.
+    """
+    result = pull(x, neighbours)
+    np.add(result, x, result)
+    return frozen(result)
+
+
+def pull(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
+    """sum_j w_ij s_ij (x_j - x), a new vector `[d]`: how far a mix moves x.
+
+    The sum runs in the order of `neighbours`, block by block, so that the result has the same bits
+    wherever it is computed.
     """
     terms = [(n.vector, np.float32(n.weight * n.trust)) for n in neighbours if n.vector is not None]
-    result = x.copy()
+    if not terms:
+        return np.zeros_like(x)
+    result = np.empty_like(x)
     scratch = np.empty(min(BLOCK, x.size), dtype=np.float32)
     if x.size <= BLOCK:
-        _add_terms(result, x, terms, scratch)
-        return frozen(result)
+        _sum_terms(result, x, terms, scratch)
+        return result
     for begin in range(0, x.size, BLOCK):
         block = slice(begin, begin + BLOCK)
         own = x[block]
         parts = [(vector[block], weight) for vector, weight in terms]
-        _add_terms(result[block], own, parts, scratch[: own.size])
-    return frozen(result)
+        _sum_terms(result[block], own, parts, scratch[: own.size])
+    return result
 
 
-def _add_terms(
+def pull_after(pulled: Vector, moved: Vector, neighbours: Sequence[Neighbour]) -> Vector:
+    """The pull on x + moved by the same models that pulled x: pull - (sum_j w_ij s_ij) moved."""
+    weight = sum(n.weight * n.trust for n in neighbours)
+    result = np.multiply(moved, np.float32(weight))
+    return np.subtract(pulled, result, result)
+
+
+def _sum_terms(
     result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float32]], scratch: Vector
 ) -> None:
-    """Add sum_j a_j (x_j - x) to `result` in place."""
+    """Write sum_j a_j (x_j - x) to `result`."""
+    into = result
     for vector, weight in terms:
-        np.subtract(vector, x, scratch)
-        np.multiply(scratch, weight, scratch)
-        np.add(result, scratch, result)
-
-
-def add_update(mixed: Vector, trained: Vector, start: Vector) -> Vector:
-    """mixed + (trained - start): a local update moved onto a fresher mix, un-scaled."""
-    result = np.subtract(trained, start)
-    np.add(result, mixed, out=result)
-    return frozen(result)
+        np.subtract(vector, x, into)
+        np.multiply(into, weight, into)
+        if into is not result:
+            np.add(result, into, result)
+        into = scratch
 
 
 def weighted_mean(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:

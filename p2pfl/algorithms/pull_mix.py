@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from p2pfl.algorithms.base import Advance, Capabilities, Finish, Local, Outgoing, TrainPlan
-from p2pfl.algorithms.mixing import add_update, mix
+from p2pfl.algorithms.mixing import mix, pull, pull_after
 from p2pfl.messages import Neighbour
-from p2pfl.types import Vector
+from p2pfl.types import Vector, frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +30,15 @@ class MixState:
 
     x: Vector
     start: Vector | None = None
+    ahead: "Ahead | None" = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ahead:
+    """The pull on x that the end of an update knows already, while the neighbours stay the same."""
+
+    neighbours: Sequence[Neighbour]
+    pull: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +68,28 @@ class PullMix:
         self, state: MixState, local: Local, neighbours: Sequence[Neighbour]
     ) -> Advance[MixState]:
         """Start training at once, from the mix: nobody waits."""
-        mixes = self.when != "end"
-        start = mix(state.x, neighbours) if mixes else state.x
-        return Advance(replace(state, start=start), train=TrainPlan(start), mixed=mixes)
+        if self.when == "end":
+            return Advance(MixState(state.x, start=state.x), train=TrainPlan(state.x))
+        ahead = state.ahead
+        if ahead is not None and ahead.neighbours is neighbours:
+            start = state.x + ahead.pull
+        else:
+            start = mix(state.x, neighbours)
+        return Advance(MixState(state.x, start=start), train=TrainPlan(start), mixed=True)
 
     def finish(
         self, state: MixState, local: Local, neighbours: Sequence[Neighbour], trained: Vector
     ) -> Finish[MixState]:
-        """Put the update on top of a mix with the freshest models, and publish."""
+        """Put the un-scaled update on top of a mix with the freshest models, and publish."""
         assert state.start is not None
         if self.when == "start":
             return _published(MixState(trained), mixed=False)
-        x = add_update(mix(state.x, neighbours), trained, state.start)
-        return _published(MixState(x), mixed=True)
+        pulled = pull(state.x, neighbours)
+        moved = np.subtract(trained, state.start)
+        np.add(moved, pulled, moved)
+        x = frozen(state.x + moved)
+        ahead = Ahead(neighbours, pull_after(pulled, moved, neighbours))
+        return _published(MixState(x, ahead=ahead), mixed=True)
 
     def repeat(
         self, state: MixState, local: Local, neighbours: Sequence[Neighbour]

@@ -58,6 +58,7 @@ class Reading(NamedTuple):
     """Effective weight, w_ij s_ij."""
     lag: int
     reads: int
+    """Own mixes since the model came, before this event."""
     age_s: float
     missed: float
 

@@ -36,15 +36,33 @@ class Neighbourhood:
         self.peers = {node: Peer(node, weight, policy) for node, weight in neighbours}
         self.since_s = 0.0
         """When this node started: a peer never heard of counts as alive for a floor from then."""
+        self._counts = policy.policy == "wait" or policy.metric in ("lag", "reads")
+        self._sight: Sight | None = None
+        self._moment = (0.0, 0)
 
     def look(self, version: int, now: float) -> Sight:
-        """The neighbours as this node, at `version`, may mix them now."""
-        return self._look_exactly(version, now) if self.exact else self._look_freshest(version, now)
+        """The neighbours as this node, at `version`, may mix them now.
+
+        An update ends and the next begins at one moment, between which nothing can have been heard:
+        the same sight serves both (unless staleness is counted in versions or reads).
+        """
+        if self.exact:
+            return self._look_exactly(version, now)
+        moment = (now, version if self._counts else 0)
+        if self._sight is None or moment != self._moment:
+            self._sight, self._moment = self._look_freshest(version, now), moment
+        return self._sight
+
+    def changed(self) -> None:
+        """Something was heard: what was seen is no longer what there is to see."""
+        self._sight = None
 
     def count_reads(self) -> None:
         """One mix more has used the views at hand."""
         for peer in self.peers.values():
             peer.reads += 1
+        if self._counts:
+            self._sight = None
 
     def blockers(self, version: int, now: float) -> list[Peer]:
         """The live peers that training must wait for; empty: go on. Nobody waits for the dead."""

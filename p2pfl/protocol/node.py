@@ -106,6 +106,7 @@ class Node:
                 self._on_woken(token, now, effects)
             case PeerLost(peer, incarnation):
                 record = self.neighbourhood.peers.get(peer)
+                self.neighbourhood.changed()
                 if record is not None and record.lose(incarnation, now):
                     grace_s = self.settings.policy.suspect_grace_s
                     effects.append(Wake(now + grace_s * 1.001, token=-1))
@@ -182,6 +183,7 @@ class Node:
         else:
             effects.extend(self._voice.answer(message))
             return
+        self.neighbourhood.changed()
         if not news:
             self.refused[(sender, "old")] += 1
         elif self.phase is not Phase.TRAINING:

@@ -11,7 +11,6 @@ from support.experiments import mixing_matrix, models, quadratic_experiment
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import TrainJob
 from p2pfl.simulation.simulate import simulate
-from p2pfl.types import Vector
 
 STEPS = 12
 
@@ -25,15 +24,15 @@ def dense_iteration(experiment: Experiment, *, by_update: bool) -> np.ndarray:
     nodes = experiment.learners
     x = [trainer.initial()] * len(nodes)
     for k in range(STEPS):
-        mixed: list[Vector] = []
-        for i in range(len(nodes)):
-            m = x[i].copy()
-            for j in np.flatnonzero(weights[i]):
-                m += (x[j] - x[i]) * np.float32(weights[i, j] if j != i else 0.0)
-            mixed.append(m)
+        pulls = [np.zeros_like(row) for row in x]
+        for i, j in np.argwhere(weights):
+            if i != j:
+                pulls[i] += (x[j] - x[i]) * np.float32(weights[i, j])
+        mixed = [a + p for a, p in zip(x, pulls, strict=True)]
         jobs = [TrainJob(n, m, k, 1, None) for n, m in zip(nodes, mixed, strict=True)]
         ends = [outcome.vector for outcome in trainer.train(jobs)]
-        x = [(e - m) + m if by_update else e for e, m in zip(ends, mixed, strict=True)]
+        moves = [(e - m) + p for e, m, p in zip(ends, mixed, pulls, strict=True)]
+        x = [a + u for a, u in zip(x, moves, strict=True)] if by_update else ends
     return np.stack(x)
 
 

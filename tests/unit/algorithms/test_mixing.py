@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from p2pfl.algorithms.mixing import BLOCK, add_update, mix, weighted_mean
+from p2pfl.algorithms.mixing import BLOCK, mix, pull, pull_after, weighted_mean
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Vector
 
@@ -52,9 +52,11 @@ def test_a_mix_shares_nothing_and_is_read_only() -> None:
     assert not mixed.flags.writeable
 
 
-def test_an_update_is_moved_unscaled() -> None:
-    base, start, trained = random(9, 0), random(9, 1), random(9, 2)
-    np.testing.assert_allclose(add_update(base, trained, start), base + trained - start, atol=1e-6)
+def test_the_pull_on_a_moved_model_needs_no_second_look() -> None:
+    x, moved, a, b = (random(50, seed) for seed in range(4))
+    neighbours = [neighbour(a, 0.25), neighbour(b, 0.5), neighbour(None, 0.1, trust=0.0)]
+    ahead = pull_after(pull(x, neighbours), moved, neighbours)
+    np.testing.assert_allclose(ahead, pull(x + moved, neighbours), atol=1e-6)
 
 
 def test_a_weighted_mean_weighs_by_share() -> None:

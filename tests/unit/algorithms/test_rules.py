@@ -48,6 +48,18 @@ def test_pull_mix_puts_the_update_on_a_fresher_mix() -> None:
     assert done.mixed
 
 
+def test_pull_mix_begins_where_the_end_left_off_only_while_nothing_was_heard() -> None:
+    rule = PullMix()
+    heard = [neighbour(vector(3.0))]
+    done = rule.finish(MixState(vector(0.0), start=vector(0.5)), HERE, heard, vector(0.75))
+    same = rule.advance(done.state, HERE, heard)
+    news = rule.advance(done.state, HERE, [neighbour(vector(5.0))])
+    assert same.train is not None
+    assert news.train is not None
+    assert same.train.start == vector(2.375)
+    assert news.train.start == vector(3.375)
+
+
 def test_pull_mix_at_the_start_only_is_textbook_decentralized_sgd() -> None:
     rule = PullMix(when="start")
     step = rule.advance(MixState(vector(0.0)), HERE, [neighbour(vector(1.0))])
