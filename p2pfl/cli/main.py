@@ -17,6 +17,7 @@ from p2pfl.errors import ConfigError, DataError, TransportError
 COMMANDS: Final[Mapping[str, str]] = {
     "simulate": "run an experiment in virtual time, the same for the same seed",
     "compare": "put an experiment next to FedAvg, D-PSGD, local and centralized training",
+    "sweep": "run a grid of values and seeds side by side, resumable; a table and a page",
     "run": "run an experiment for real, one process per node, on this machine",
     "node": "run one node of an experiment, on this machine",
     "broker": "run the embedded MQTT broker alone",
