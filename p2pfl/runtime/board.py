@@ -14,7 +14,7 @@ from p2pfl.results.record import NetworkSample, NodeSample, NodeTotals, RunResul
 from p2pfl.runtime.jobs import Legacy
 from p2pfl.runtime.rows import Report, from_row, over_lives
 from p2pfl.transport.base import Row
-from p2pfl.types import NodeId
+from p2pfl.types import NodeId, Vector
 
 STARTING: Final = "starting"
 JOINING: Final = "joining"
@@ -102,6 +102,8 @@ class Board:
         self.notes: list[str] = []
         self.now_s = 0.0
         """Seconds since the go, as of the last look; 0 before it."""
+        self._seen: dict[NodeId, Vector] = {}
+        self._distances: list[tuple[float, float]] = []
         self.standings = {
             name: Standing(name, "node" if place.learns else "server")
             for name, place in experiment.places.items()
@@ -124,6 +126,18 @@ class Board:
             return
         if report.sample.node == node:
             standing.take(report)
+
+    def see(self, node: NodeId, model: Vector) -> None:
+        """Take a model from a head (small ones only): the newest x that the node has published."""
+        if node in self.standings and self.standings[node].role == "node":
+            self._seen[node] = model
+
+    def measure(self, at_s: float) -> None:
+        """Note how far apart the published models are now; nothing until all are known."""
+        living = [s.node for s in self.standings.values() if s.role == "node" and s.alive]
+        if living and all(node in self._seen for node in living):
+            models = [self._seen[node] for node in living]
+            self._distances.append((at_s, consensus_distance(models)))
 
     def lose(self, node: NodeId, at_s: float, *, phase: str, note: str) -> None:
         """A node's process has ended, and not in order."""
@@ -170,8 +184,13 @@ class Board:
             sizes.append(sample.out_bytes + sample.in_bytes)
             if standing.role == "node":
                 samples.append(replace(sample, alive=standing.was_alive(at_s)))
+        count = bisect_right(self._distances, at_s + slack_s, key=lambda pair: pair[0])
         return network_sample(
-            samples, at_s=at_s, accuracy_average_model=None, distance=None, endpoint_bytes=sizes
+            samples,
+            at_s=at_s,
+            accuracy_average_model=None,
+            distance=self._distances[count - 1][1] if count else None,
+            endpoint_bytes=sizes,
         )
 
     def last(self, duration_s: float) -> NetworkSample:

@@ -260,7 +260,9 @@ class RealRun:
         assert self._manifest is not None
         async with self._observer() as observer:
             async for heard in observer.watch(self._manifest.run, self._manifest.nodes):
-                if not isinstance(heard.what, ModelMessage | Head):
+                if isinstance(heard.what, ModelMessage):
+                    self.board.see(heard.node, heard.what.vector)
+                elif not isinstance(heard.what, Head):
                     self.board.hear(heard.node, heard.what)
                     self._changed.set()
 
@@ -305,6 +307,7 @@ class RealRun:
     async def _show(self) -> None:
         while True:
             self.board.now_s = self._since_go_s()
+            self.board.measure(self.board.now_s)
             self._look()
             await asyncio.sleep(_LOOK_S)
 
