@@ -13,6 +13,8 @@ from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.config.check_world import SERVER_TOO, named_nodes
+from p2pfl.config.check import check_config
 from p2pfl.config.load import load_config
 from p2pfl.config.schema import ExperimentConfig, TopologyConfig
 from p2pfl.config.write import config_digest
@@ -51,9 +53,14 @@ class Place:
 
 
 class Experiment:
-    """One experiment, immutable. Heavy parts (graph, data, model) are made when first asked for."""
+    """One experiment, immutable. Heavy parts (graph, data, model) are made when first asked for.
+
+    Raises:
+        ConfigError: parts that were built in code do not fit together.
+    """
 
     def __init__(self, config: ExperimentConfig, *, folder: Path | None = None) -> None:
+        check_config(config)
         self.config = config
         self.folder = folder or Path()
         """Where the experiment file lies: relative paths and the user's modules are found there."""
@@ -183,7 +190,7 @@ class Experiment:
             return BatchedTrainer(task, device=c.simulation.device)
         from p2pfl.learning.loop_trainer import LoopTrainer
 
-        return LoopTrainer(task)
+        return LoopTrainer(task, one_thread=only is None)
 
     def _task(self, only: Collection[NodeId] | None) -> "Task":
         from p2pfl.learning.task import build_task
@@ -304,10 +311,10 @@ class Experiment:
         for reserved in (SERVER, CENTRE):
             if reserved in nodes:
                 raise ConfigError(f"topology: the node id {reserved!r} is taken by the baselines")
-        named = {f"compute.slowdown.{n}": n for n in self.config.compute.slowdown}
-        named |= {f"faults.crash[{i}].node": c.node for i, c in enumerate(self.config.faults.crash)}
-        for key, node in named.items():
-            if node not in nodes:
+        known = frozenset(nodes)
+        for key, node in named_nodes(self.config):
+            served = node == SERVER and key.startswith(SERVER_TOO)
+            if node not in known and not served:
                 raise ConfigError(
                     f"{key}: there is no node {node!r} in the topology; it has {_listed(nodes)}"
                 )

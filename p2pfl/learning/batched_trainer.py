@@ -21,6 +21,7 @@ from p2pfl.learning.optimizer import make_optimizer
 from p2pfl.learning.stacked_model import PlainGradient, StackedGradient, stacked_gradient
 from p2pfl.learning.stacked_scoring import StackedScoring, numbers_per_sample
 from p2pfl.learning.task import Task, scaled
+from p2pfl.learning.threads import one_thread
 from p2pfl.learning.trainer import Score, TrainJob, TrainOutcome
 from p2pfl.types import Array, NodeId, Vector, frozen
 
@@ -33,7 +34,7 @@ _ROWS_UNTRACED: Final = 16
 
 
 class BatchedTrainer:
-    """A `Trainer` that does many jobs at once; safe across threads.
+    """A `Trainer` that does many jobs at once; safe across threads. On a CPU it uses one core.
 
     A model that cannot be batched is trained by the loop (on the CPU); `notes` says why.
 
@@ -108,10 +109,11 @@ class BatchedTrainer:
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs, as many at once as is fastest; those of most steps first."""
         if self._gradient is None:
-            return self._loop.train(jobs)
+            with one_thread():
+                return self._loop.train(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -jobs[i].steps)
         outcomes: dict[int, TrainOutcome] = {}
-        with self._lock, torch.no_grad():
+        with self._lock, one_thread(), torch.no_grad():
             for begin in range(0, len(order), self._rows):
                 chosen = order[begin : begin + self._rows]
                 done = self._train_together([jobs[i] for i in chosen], self._gradient)
@@ -124,17 +126,11 @@ class BatchedTrainer:
         own = self._task.test_shards
         shared = [i for i, node in enumerate(nodes) if self._scores_stacked and node not in own]
         rest = sorted({*range(len(nodes))} - {*shared})
-        scores = dict(
-            zip(
-                rest,
-                self._loop.evaluate([vectors[i] for i in rest], [nodes[i] for i in rest]),
-                strict=True,
-            )
-        )
-        if shared:
+        with one_thread():
+            alone = self._loop.evaluate([vectors[i] for i in rest], [nodes[i] for i in rest])
             with self._lock:
-                found = self._scoring.scores([vectors[i] for i in shared])
-            scores.update(zip(shared, found, strict=True))
+                together = self._scoring.scores([vectors[i] for i in shared])
+        scores = dict(zip([*rest, *shared], [*alone, *together], strict=True))
         return [scores[i] for i in range(len(nodes))]
 
     def _train_together(

@@ -1,7 +1,8 @@
 """The plain trainer: one job after the other, one step after the other. The reference."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from p2pfl.draws import draw_bits
 from p2pfl.errors import ConfigError
+from p2pfl.learning import threads
 from p2pfl.learning.batches import Batches, BatchStream
 from p2pfl.learning.flat import FlatModule
 from p2pfl.learning.optimizer import make_optimizer
@@ -29,8 +31,12 @@ class LoopTrainer:
         ConfigError: The model does not take this data, or cannot travel as float32.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, one_thread: bool = False) -> None:
+        """Real nodes use as many threads as torch is told to; the simulator needs one."""
         self._task = task
+        self._threads: Callable[[], AbstractContextManager[None]] = (
+            threads.one_thread if one_thread else nullcontext
+        )
         self._flat = FlatModule(task.make_model())
         self._initial = frozen(self._flat.array.copy())
         self._optimizer = make_optimizer(task)
@@ -66,14 +72,14 @@ class LoopTrainer:
 
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs, in order."""
-        with self._lock:
+        with self._lock, self._threads():
             self._set_training(on=True)
             return [self._train_one(job) for job in jobs]
 
     def evaluate(self, vectors: Sequence[Vector], nodes: Sequence[NodeId]) -> list[Score]:
         """Score each vector on its node's own test samples, or on all where it has none."""
         everything = slice(0, len(self._test_y))
-        with self._lock, torch.inference_mode():
+        with self._lock, self._threads(), torch.inference_mode():
             self._set_training(on=False)
             return [
                 self._score(vector, self._task.test_shards.get(node, everything))

@@ -24,7 +24,7 @@ _SAMPLES_MAX: Final = 512
 class StackedScoring:
     """Scores of many models on the shared test samples, equal to the loop's up to rounding.
 
-    Measured for 1,000 of the MLP 64-32-10 on 359 digits, one core: MEASURED.
+    Measured for 1,000 of the MLP 64-32-10 on 359 digits, one core: 0.09 s, and 0.17 s one by one.
     """
 
     def __init__(self, task: Task, flat: FlatModule, x: Tensor, y: Tensor) -> None:

@@ -378,3 +378,16 @@ def test_threads_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert all(np.array_equal(found[i], wanted[i]) for i in range(6))
+
+
+def test_one_thread_works_and_the_others_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    todo = jobs(BATCHED, 2)
+    BATCHED.train(todo)
+    assert told == [1, 7]
+    LoopTrainer(TASK).train(todo)
+    assert told == [1, 7], "a real node uses what torch was told to use"
+    LoopTrainer(TASK, one_thread=True).train(todo)
+    assert told == [1, 7, 1, 7]
