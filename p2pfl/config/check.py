@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Final
 from urllib.parse import urlsplit
 
+from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
 from p2pfl.config.read import Place, shown, suggestion
 from p2pfl.config.schema import ExperimentConfig, StalenessConfig, TrainingConfig
@@ -87,7 +88,7 @@ def check_config(config: ExperimentConfig, *, source: str = "experiment") -> Non
     _check_training(config, place)
     _check_algorithm(config, place)
     _check_staleness(config, place)
-    _check_faults(config, place)
+    check_world(config, place)
     _check_stop(config, place)
     _check_broker(config, place)
 
@@ -105,15 +106,28 @@ def _check_ranges(config: ExperimentConfig, place: Place) -> None:
 
 
 def _numbers(config: ExperimentConfig, place: Place, key: str) -> Iterator[tuple[Place, float]]:
-    """The numbers under one dotted key: none if unset, several in a list or a table."""
-    value: object = config
+    """The numbers under one dotted key: none if unset, several in lists and tables."""
+    found: list[tuple[Place, object]] = [(place, config)]
     for name in key.split("."):
-        value, place = getattr(value, name), place.at(name)
+        found = [
+            (where.at(name), getattr(part, name))
+            for outer, value in found
+            for where, part in _items(outer, value)
+            if part is not None
+        ]
+    for outer, value in found:
+        for where, number in _items(outer, value):
+            if isinstance(number, (int, float)):
+                yield where, number
+
+
+def _items(place: Place, value: object) -> Iterator[tuple[Place, object]]:
+    """What a list or a table holds, or the value itself."""
     if isinstance(value, Mapping):
-        yield from ((place.at(name), number) for name, number in value.items())
+        yield from ((place.at(name), each) for name, each in value.items())
     elif isinstance(value, tuple):
-        yield from ((place.at(position), number) for position, number in enumerate(value))
-    elif isinstance(value, (int, float)):
+        yield from ((place.at(position), each) for position, each in enumerate(value))
+    else:
         yield place, value
 
 
@@ -122,10 +136,8 @@ def _check_names(config: ExperimentConfig, place: Place) -> None:
         raise place.at("name").error(
             f"is {shown(config.name)}; allowed: 1 to 48 letters, digits, _ and -"
         )
-    for node in config.compute.slowdown:
-        _check_node(node, place.at("compute.slowdown"))
-    for position, crash in enumerate(config.faults.crash):
-        _check_node(crash.node, place.at(f"faults.crash[{position}].node"))
+    for key, node in named_nodes(config):
+        _check_node(node, place.at(key))
     for position, edge in enumerate(config.topology.edges):
         for node in edge:
             _check_node(node, place.at(f"topology.edges[{position}]"))
@@ -245,17 +257,6 @@ def _check_staleness(config: ExperimentConfig, place: Place) -> None:
         raise place.at("staleness.bound").error(
             f'is {staleness.bound:g}; allowed with the policy "wait": a whole number of versions'
         )
-
-
-def _check_faults(config: ExperimentConfig, place: Place) -> None:
-    for position, crash in enumerate(config.faults.crash):
-        here = place.at(f"faults.crash[{position}]")
-        if crash.at_s < 0:
-            raise here.at("at_s").error(f"is {crash.at_s:g}; allowed: at least 0")
-        if crash.restart_s is not None and crash.restart_s <= crash.at_s:
-            raise here.at("restart_s").error(
-                f"is {crash.restart_s:g}; allowed: above at_s, which is {crash.at_s:g}"
-            )
 
 
 def _check_stop(config: ExperimentConfig, place: Place) -> None:

@@ -19,7 +19,12 @@ from p2pfl.errors import ConfigError
 _FILE_BYTES: Final = 16 * 1024 * 1024
 """An explicit edge list of a large graph has some megabytes; what is larger is another file."""
 
-_PATHS: Final = (("topology", "path"), ("data", "folder"), ("broker", "ca_file"))
+_PATHS: Final = (
+    ("topology", "path"),
+    ("data", "folder"),
+    ("compute", "trace"),
+    ("broker", "ca_file"),
+)
 """Paths are meant from where the file that says them lies."""
 
 _SETTING_KEY: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")

@@ -33,6 +33,7 @@ class Range:
 _POSITIVE: Final = Range(above=0)
 _NOT_NEGATIVE: Final = Range(at_least=0)
 _COUNT: Final = Range(at_least=1)
+_PART: Final = Range(at_least=0, below=1)
 
 RANGES: Final[Mapping[str, Range]] = {
     # A graph of more nodes is a typing error; the simulator is measured up to 10,000.
@@ -69,8 +70,29 @@ RANGES: Final[Mapping[str, Range]] = {
     "compute.sigma": _NOT_NEGATIVE,
     "compute.node_sigma": _NOT_NEGATIVE,
     "compute.slowdown": _POSITIVE,
+    # At 1 and below a Pareto law has no mean.
+    "compute.alpha": Range(above=1),
+    "compute.availability.on_s": _POSITIVE,
+    "compute.availability.off_s": _POSITIVE,
     "network.latency_s": _NOT_NEGATIVE,
-    "network.loss": Range(at_least=0, below=1),
+    "network.latency_sigma": _NOT_NEGATIVE,
+    "network.loss": _PART,
+    "network.duplication": _PART,
+    "network.reorder": Range(at_least=0, at_most=1),
+    "network.reorder_s": _POSITIVE,
+    "network.uplink_bytes_per_s": _POSITIVE,
+    "network.downlink_bytes_per_s": _POSITIVE,
+    "network.node_uplink_bytes_per_s": _POSITIVE,
+    "network.node_downlink_bytes_per_s": _POSITIVE,
+    "network.links.latency_s": _NOT_NEGATIVE,
+    "network.links.loss": Range(at_least=0, at_most=1),
+    "network.partitions.from_s": _NOT_NEGATIVE,
+    "faults.crash.at_s": _NOT_NEGATIVE,
+    "faults.leave.at_s": _NOT_NEGATIVE,
+    "faults.join.at_s": _NOT_NEGATIVE,
+    "faults.churn.life_s": _POSITIVE,
+    "faults.churn.absence_s": _POSITIVE,
+    "faults.churn.graceful": Range(at_least=0, at_most=1),
     "stop.time_s": _POSITIVE,
     "stop.steps": _COUNT,
     "evaluation.every_s": _POSITIVE,

@@ -3,9 +3,47 @@
 Code below `experiment` sees only these classes, never a dict. `kind` picks among variants.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from p2pfl.config.world import (
+    AvailabilityConfig,
+    ChurnConfig,
+    ComputeConfig,
+    CrashConfig,
+    FaultsConfig,
+    JoinConfig,
+    LeaveConfig,
+    LinkConfig,
+    NetworkConfig,
+    NetworkPartitionConfig,
+)
+
+__all__ = [
+    "AlgorithmConfig",
+    "AvailabilityConfig",
+    "BrokerConfig",
+    "ChurnConfig",
+    "ComparisonConfig",
+    "ComputeConfig",
+    "CrashConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "FaultsConfig",
+    "JoinConfig",
+    "LeaveConfig",
+    "LinkConfig",
+    "ModelConfig",
+    "NetworkConfig",
+    "NetworkPartitionConfig",
+    "PartitionConfig",
+    "SimulationConfig",
+    "StalenessConfig",
+    "StopConfig",
+    "TopologyConfig",
+    "TrainingConfig",
+]
 
 # ---------------------------------------------------------------- who talks to whom
 
@@ -147,50 +185,7 @@ class StalenessConfig:
     """A peer whose connection broke is given as long to come back before it counts as dead."""
 
 
-# ---------------------------------------------------------------- the world
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComputeConfig:
-    """How long a gradient step takes: the virtual law, and the pace of real runs."""
-
-    step_s: float | None = None
-    """Seconds per gradient step. Simulator: 0.01 if unset. Real runs: sleep the rest."""
-    distribution: Literal["constant", "lognormal"] = "constant"
-    sigma: float = 0.0
-    """Lognormal: of the logarithm, drawn per update, with mean 1."""
-    node_sigma: float = 0.0
-    """Lognormal spread of the nodes' persistent speeds, with mean 1."""
-    slowdown: Mapping[str, float] = field(default_factory=dict)
-    """Node id -> factor on its step time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
-    """The virtual network: a broker star. Real runs have a real one."""
-
-    latency_s: float = 0.001
-    latency: Literal["constant", "exponential"] = "constant"
-    loss: float = 0.0
-    """Probability that one delivery of one message is lost."""
-    codec: Literal["float32", "float16", "bfloat16"] = "float32"
-    """How numbers travel, in real runs too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrashConfig:
-    """One node dies at `at_s` and, if told, starts again at `restart_s`."""
-
-    node: str
-    at_s: float
-    restart_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultsConfig:
-    """What goes wrong in the simulator, and when."""
-
-    crash: tuple[CrashConfig, ...] = ()
+# ---------------------------------------------------------------- the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,9 +255,9 @@ class ExperimentConfig:
     partition: PartitionConfig = PartitionConfig()
     algorithm: AlgorithmConfig = AlgorithmConfig()
     staleness: StalenessConfig = StalenessConfig()
-    compute: ComputeConfig = ComputeConfig()
-    network: NetworkConfig = NetworkConfig()
-    faults: FaultsConfig = FaultsConfig()
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
     simulation: SimulationConfig = SimulationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     broker: BrokerConfig = BrokerConfig()

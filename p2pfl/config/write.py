@@ -16,6 +16,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 LOCAL_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "data": ("folder",),
+    "compute": ("trace",),
     "broker": ("url", "engine", "ca_file"),
 }
 """What may differ between the machines of one run."""

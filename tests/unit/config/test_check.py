@@ -1,6 +1,7 @@
 """What contradicts itself or lies out of range is refused, and says what is allowed."""
 
-from typing import Final
+import dataclasses
+from typing import Final, get_args, get_type_hints
 
 import pytest
 
@@ -47,6 +48,18 @@ OUT_OF_RANGE: Final[list[tuple[str, object, str]]] = [
     ("network.loss", 1.0, "at least 0 and below 1"),
     ("network.loss", -0.1, "at least 0 and below 1"),
     ("network.latency_s", -1.0, "at least 0"),
+    ("network.latency_sigma", -1.0, "at least 0"),
+    ("network.duplication", 1.0, "at least 0 and below 1"),
+    ("network.reorder", 1.5, "at most 1"),
+    ("network.reorder_s", 0.0, "above 0"),
+    ("network.uplink_bytes_per_s", 0.0, "above 0"),
+    ("network.downlink_bytes_per_s", 0.0, "above 0"),
+    ("network.node_uplink_bytes_per_s.server", 0.0, "above 0"),
+    ("network.node_downlink_bytes_per_s.n1", -1.0, "above 0"),
+    ("compute.alpha", 1.0, "above 1"),
+    ("compute.availability", {"on_s": 0.0, "off_s": 1.0}, "above 0"),
+    ("faults.churn", {"life_s": 1.0, "absence_s": 0.0}, "above 0"),
+    ("faults.churn", {"life_s": 1.0, "absence_s": 1.0, "graceful": 2.0}, "at most 1"),
     ("algorithm.participation", 0.0, "above 0 and at most 1"),
     ("algorithm.participation", 1.1, "at most 1"),
     ("staleness.bound", -1.0, "at least 0"),
@@ -68,10 +81,12 @@ OUT_OF_RANGE: Final[list[tuple[str, object, str]]] = [
 
 @pytest.mark.parametrize(("key", "value", "allowed"), OUT_OF_RANGE)
 def test_a_number_out_of_range_names_key_found_and_allowed(
-    key: str, value: float, allowed: str
+    key: str, value: object, allowed: str
 ) -> None:
     sentence = refused({key: value})
-    assert f"settings: {key} is {value:g}; allowed: " in sentence
+    found = f" is {value:g}" if isinstance(value, (int, float)) else "."
+    assert f"settings: {key}{found}" in sentence
+    assert "; allowed: " in sentence
     assert allowed in sentence
 
 
@@ -98,10 +113,12 @@ def test_each_item_of_a_list_is_in_range() -> None:
 
 def test_every_range_belongs_to_a_key_of_the_schema() -> None:
     for key in RANGES:
-        value: object = base()
+        kinds: list[object] = [ExperimentConfig]
         for name in key.split("."):
-            assert hasattr(value, name), key
-            value = getattr(value, name)
+            hints = [get_type_hints(k) for k in kinds if dataclasses.is_dataclass(k)]
+            found = [hint[name] for hint in hints if name in hint]
+            assert found, key
+            kinds = [found[0], *get_args(found[0])]
 
 
 def test_every_own_key_belongs_to_a_key_of_the_schema() -> None:
@@ -124,6 +141,11 @@ def test_a_name_that_cannot_stand_in_a_topic_is_refused(name: str) -> None:
     [
         {"compute.slowdown": {"n 1": 2.0}},
         {"faults.crash": [{"node": "a/b", "at_s": 1}]},
+        {"faults.leave": [{"node": "a/b", "at_s": 1}]},
+        {"faults.join": [{"node": "a/b", "at_s": 1}]},
+        {"network.node_uplink_bytes_per_s": {"a/b": 1.0}},
+        {"network.links": [{"between": ["n0", "a/b"], "loss": 0.1}]},
+        {"network.partitions": [{"from_s": 0, "groups": [["a/b"]]}]},
         {"topology": {"kind": "edges", "edges": [["a", "+"]]}},
     ],
 )
@@ -238,6 +260,75 @@ def test_a_restart_comes_after_the_crash() -> None:
     assert "faults.crash[0].at_s is -1" in refused({"faults.crash": [{**crash, "at_s": -1}]})
     values = {"faults.crash": [{**crash, "restart_s": 6}, {"node": "n1", "at_s": 7}]}
     assert len(with_values(base(), values).faults.crash) == 2
+
+
+def test_a_return_comes_after_the_leave() -> None:
+    leave = {"node": "n1", "at_s": 5, "return_s": 4}
+    assert "faults.leave[0].return_s is 4; allowed: above at_s, which is 5" in refused(
+        {"faults.leave": [leave]}
+    )
+    values = {"faults.leave": [{**leave, "return_s": 6}, {"node": "n1", "at_s": 7}]}
+    assert len(with_values(base(), values).faults.leave) == 2
+
+
+def test_a_node_joins_once() -> None:
+    join = {"node": "n1", "at_s": 5}
+    assert "faults.join[0].node" in refused({"faults.join": [join, join]})
+
+
+PARTITION: Final = {"from_s": 3, "until_s": 5, "groups": [["n0"], ["n1", "n2"]]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"until_s": 3}, "network.partitions[0].until_s is 3; allowed: above from_s"),
+        ({"from_s": -1}, "network.partitions[0].from_s is -1; allowed: at least 0"),
+        ({"groups": []}, "network.partitions[0].groups has nobody in it"),
+        ({"groups": [["n0"], []]}, "network.partitions[0].groups has nobody in it"),
+        ({"groups": [["n0"], ["n1", "n0"]]}, 'groups names "n0" twice'),
+    ],
+)
+def test_a_partition_that_cannot_be_is_refused(changed: dict[str, object], words: str) -> None:
+    assert with_values(base(), {"network.partitions": [PARTITION]}).network.partitions
+    assert words in refused({"network.partitions": [{**PARTITION, **changed}]})
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ({"between": ["n0", "n0"], "loss": 0.1}, "allowed: two nodes"),
+        ({"between": ["n0", "n1"]}, "network.links[0] says nothing"),
+        ({"between": ["n0", "n1"], "loss": 1.1}, "network.links[0].loss is 1.1; allowed: at least"),
+        ({"between": ["n0"], "loss": 0.1}, "network.links[0].between"),
+    ],
+)
+def test_a_link_that_cannot_be_is_refused(link: dict[str, object], words: str) -> None:
+    assert words in refused({"network.links": [link]})
+
+
+def test_a_link_stands_there_once() -> None:
+    links = [{"between": ["n0", "n1"], "loss": 0.1}, {"between": ["n1", "n0"], "latency_s": 1}]
+    assert len(with_values(base(), {"network.links": links[:1]}).network.links) == 1
+    assert "stands there twice" in refused({"network.links": links})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"compute.alpha": 1.5}, 'compute.alpha is read by the distribution "pareto" only'),
+        ({"network.latency_sigma": 1}, 'latency_sigma is read by the latency "lognormal" only'),
+        ({"network.reorder_s": 2}, "network.reorder_s is read only where"),
+        (
+            {"compute.trace": "a.csv", "compute.availability": {"on_s": 1, "off_s": 1}},
+            "compute.availability is given and so is compute.trace",
+        ),
+    ],
+)
+def test_a_key_of_the_world_that_nothing_reads_is_refused(
+    values: dict[str, object], words: str
+) -> None:
+    assert words in refused(values)
 
 
 @pytest.mark.parametrize(

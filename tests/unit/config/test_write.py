@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from p2pfl.config.load import config_from_mapping, with_values
 from p2pfl.config.schema import (
     AlgorithmConfig,
+    AvailabilityConfig,
     BrokerConfig,
+    ChurnConfig,
     ComparisonConfig,
     ComputeConfig,
     CrashConfig,
@@ -25,8 +27,12 @@ from p2pfl.config.schema import (
     EvaluationConfig,
     ExperimentConfig,
     FaultsConfig,
+    JoinConfig,
+    LeaveConfig,
+    LinkConfig,
     ModelConfig,
     NetworkConfig,
+    NetworkPartitionConfig,
     PartitionConfig,
     StopConfig,
     TopologyConfig,
@@ -79,12 +85,35 @@ configs = st.builds(
     compute=st.builds(
         ComputeConfig,
         step_s=st.none() | positive,
+        availability=st.none() | st.builds(AvailabilityConfig, on_s=positive, off_s=positive),
         slowdown=st.dictionaries(names, positive, max_size=3),
     ),
-    network=st.builds(NetworkConfig, loss=st.floats(0, 0.99), codec=codecs),
+    network=st.builds(
+        NetworkConfig,
+        loss=st.floats(0, 0.99),
+        codec=codecs,
+        uplink_bytes_per_s=st.none() | positive,
+        node_downlink_bytes_per_s=st.dictionaries(names, positive, max_size=2),
+        links=st.lists(
+            st.builds(
+                LinkConfig,
+                between=st.tuples(names, names).filter(lambda pair: pair[0] != pair[1]),
+                latency_s=positive,
+                loss=st.none() | st.floats(0, 1),
+            ),
+            max_size=1,
+        ).map(tuple),
+        partitions=st.lists(
+            st.builds(NetworkPartitionConfig, from_s=positive, groups=st.tuples(st.tuples(names))),
+            max_size=2,
+        ).map(tuple),
+    ),
     faults=st.builds(
         FaultsConfig,
         crash=st.lists(st.builds(CrashConfig, node=names, at_s=positive), max_size=2).map(tuple),
+        leave=st.lists(st.builds(LeaveConfig, node=names, at_s=positive), max_size=2).map(tuple),
+        join=st.lists(st.builds(JoinConfig, node=names, at_s=positive), max_size=1).map(tuple),
+        churn=st.none() | st.builds(ChurnConfig, life_s=positive, absence_s=positive),
     ),
     broker=st.builds(BrokerConfig, ca_file=any_text),
 )
@@ -137,6 +166,7 @@ def test_a_digest_is_16_hex_digits_and_the_same_in_every_process(tmp_path: Path)
         {"broker.engine": "amqtt"},
         {"broker.ca_file": "ca.pem"},
         {"data.folder": "/elsewhere"},
+        {"compute.trace": "/elsewhere/devices.csv"},
         {"comparison.algorithms": []},
     ],
 )
