@@ -13,7 +13,6 @@ from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.pull_mix import PullMix
-from p2pfl.config.check_world import SERVER_TOO, named_nodes
 from p2pfl.config.check import check_config
 from p2pfl.config.check_world import SERVER_TOO, named_nodes
 from p2pfl.config.load import load_config
