@@ -6,7 +6,7 @@ law test then works with it. The node owns everything else: views, staleness, li
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Vector
@@ -26,8 +26,7 @@ class Capabilities:
     """Runs on a star around a server."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainPlan:
+class TrainPlan(NamedTuple):
     """Where local training starts, and what is added to each gradient."""
 
     start: Vector
@@ -35,8 +34,7 @@ class TrainPlan:
     fresh_optimizer: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A vector to hand out: to every neighbour (`to` is empty) or to those named only."""
 
     vector: Vector
@@ -44,8 +42,7 @@ class Outgoing:
     to: tuple[NodeId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Advance(Generic[S]):
+class Advance(NamedTuple, Generic[S]):
     """What to do next: train, hand something out, finish, or (all empty) wait for news."""
 
     state: S
@@ -58,8 +55,7 @@ class Advance(Generic[S]):
     """The neighbours' models were used: the node records this mix with its staleness."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Finish(Generic[S]):
+class Finish(NamedTuple, Generic[S]):
     """The state after a local update (the node's version grows by one), and what to hand out."""
 
     state: S
@@ -67,8 +63,7 @@ class Finish(Generic[S]):
     mixed: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Local:
+class Local(NamedTuple):
     """What an algorithm knows of its own node when it is asked."""
 
     node: NodeId

@@ -13,8 +13,8 @@ CDC 2023; Zhou and Pu, arXiv 2505.10322, 2025 (the form that mixes at the end on
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ from p2pfl.messages import Neighbour
 from p2pfl.types import Vector, frozen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MixState:
+class MixState(NamedTuple):
     """The node's public model, and where the training under way began."""
 
     x: Vector
@@ -33,8 +32,7 @@ class MixState:
     ahead: "Ahead | None" = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ahead:
+class Ahead(NamedTuple):
     """The pull on x that the end of an update knows already, while the neighbours stay the same."""
 
     neighbours: Sequence[Neighbour]
@@ -58,7 +56,7 @@ class PullMix:
 
     def adopt(self, state: MixState, x: Vector) -> MixState:
         """Go on from the neighbours' mean model."""
-        return replace(state, x=x)
+        return MixState(x)
 
     def opening(self, state: MixState) -> Sequence[Outgoing]:
         """The first model, so that neighbours have one to mix."""

@@ -11,6 +11,7 @@ finished node goes on hearing and answering until the driver ends the run.
 
 from collections import Counter
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -145,7 +146,7 @@ class Node:
     def _on_trained(self, event: Trained, now: float, effects: list[Effect]) -> None:
         if self.phase is not Phase.TRAINING or event.token != self._training:
             return
-        if not np.isfinite(event.loss) or not _is_finite(event.vector):
+        if not isfinite(event.loss) or not _is_finite(event.vector):
             self._finish("diverged: the loss is not finite, lower the learning rate", now, effects)
             return
         sight = self.neighbourhood.look(self.version, now)
@@ -319,5 +320,9 @@ class Node:
 
 
 def _is_finite(vector: Vector) -> bool:
-    """False if any coordinate is infinite or not a number; one pass, no temporary."""
-    return bool(np.isfinite(np.add.reduce(vector, dtype=np.float64)))
+    """False if any coordinate is infinite or not a number.
+
+    One pass: a sum of squares is finite only if all are. It may overflow; then it is looked closer.
+    """
+    with np.errstate(over="ignore"):
+        return isfinite(vector.dot(vector)) or bool(np.isfinite(vector).all())

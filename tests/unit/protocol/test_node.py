@@ -377,3 +377,9 @@ def test_a_node_tells_its_story_in_its_repr() -> None:
     bench.start()
     bench.model("n1", 0, 0.1)
     assert repr(bench.node) == "<Node n0 training version=0 steps=0 held=1/2>"
+
+
+def test_large_finite_numbers_are_no_divergence() -> None:
+    bench = make_bench()
+    bench.start()
+    assert published(bench.trained(1.0, 1e30)) != []
