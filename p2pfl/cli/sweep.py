@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -116,8 +116,7 @@ def _plan(arguments: argparse.Namespace) -> "tuple[Grid, SweepFolder]":
         if file is None:
             raise ConfigError("a sweep needs an experiment: p2pfl sweep FILE, or --resume FOLDER")
         experiment = load_experiment(file)
-        first = experiment.config.seed if arguments.seed is None else arguments.seed
-        seeds = range(first, first + (arguments.seeds or 1))
+        seeds = _seeds(arguments, (experiment.config.seed,))
         grid = make_grid(experiment, _axes(arguments), seeds=seeds)
         return grid, new_sweep_folder(arguments.out, grid, file=file)
     folder = SweepFolder(arguments.resume)
@@ -127,12 +126,19 @@ def _plan(arguments: argparse.Namespace) -> "tuple[Grid, SweepFolder]":
         raise ConfigError(f"--resume {arguments.resume}: say of which FILE")
     experiment = load_experiment(file)
     asked = bool(arguments.set or arguments.algorithms)
-    first = saved.seeds[0] if arguments.seed is None else arguments.seed
-    seeds = range(first, first + (arguments.seeds or len(saved.seeds)))
-    grid = make_grid(experiment, _axes(arguments) if asked else saved.axes, seeds=seeds)
+    axes = _axes(arguments) if asked else saved.axes
+    grid = make_grid(experiment, axes, seeds=_seeds(arguments, saved.seeds))
     folder.check(grid)
     _tell_version(saved.version)
     return grid, folder
+
+
+def _seeds(arguments: argparse.Namespace, known: Sequence[int]) -> Sequence[int]:
+    """The seeds that were asked for; what was not said is as it is known."""
+    if arguments.seed is None and arguments.seeds is None:
+        return known
+    first = known[0] if arguments.seed is None else arguments.seed
+    return range(first, first + (arguments.seeds or len(known)))
 
 
 def _axes(arguments: argparse.Namespace) -> "tuple[GridAxis, ...]":

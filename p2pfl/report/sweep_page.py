@@ -24,6 +24,8 @@ from p2pfl.results.record import NetworkSample
 
 _MAX_CHARTS: Final = 12
 _MAX_WHISKERS: Final = 60
+_ABOVE: Final = 0.22
+"""The seeds' dots stand so far above the line of their interval, in rows."""
 _LOG_RATIO: Final = 30.0
 """Losses that span so much are shown on a logarithmic axis."""
 
@@ -243,7 +245,8 @@ def _final(rows: Sequence[SweepRow], measure: Measure) -> Picture:
             if found is None:
                 continue
             tint = colour(0)
-            axes.scatter(values, [place] * len(values), s=14, color=tint, alpha=0.35, linewidths=0)
+            above = [place - _ABOVE] * len(values)
+            axes.scatter(values, above, s=14, color=tint, alpha=0.45, linewidths=0)
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [place, place], color=tint, linewidth=2.2)
             axes.plot(
@@ -263,6 +266,6 @@ def _final(rows: Sequence[SweepRow], measure: Measure) -> Picture:
         title=f"{measure.capitalize()} at the end",
         svg=chart(draw, about=f"{measure} at the end", height=max(1.9, 0.8 + 0.3 * len(rows))),
         caption="The large dot is the mean over seeds, the line its 95 % confidence interval, the"
-        " small dots are the seeds. Intervals that do not overlap tell two points apart; if they"
+        " small dots above it are the seeds. Intervals that do not overlap tell two points apart; if they"
         " do, more seeds may.",
     )
