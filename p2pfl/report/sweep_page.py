@@ -266,6 +266,6 @@ def _final(rows: Sequence[SweepRow], measure: Measure) -> Picture:
         title=f"{measure.capitalize()} at the end",
         svg=chart(draw, about=f"{measure} at the end", height=max(1.9, 0.8 + 0.3 * len(rows))),
         caption="The large dot is the mean over seeds, the line its 95 % confidence interval, the"
-        " small dots above it are the seeds. Intervals that do not overlap tell two points apart; if they"
-        " do, more seeds may.",
+        " small dots above it are the seeds. Intervals that do not overlap tell two points apart;"
+        " if they do, more seeds may.",
     )
