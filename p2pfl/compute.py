@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2pfl.config.schema import ComputeConfig
-from p2pfl.draws import draw_normal
+from p2pfl.draws import draw, draw_normal
 from p2pfl.types import NodeId
 
 STEP_S_DEFAULT: Final = 0.01
@@ -20,6 +20,7 @@ class ComputeLaw:
     def __init__(self, config: ComputeConfig, *, seed: int) -> None:
         self._seed = seed
         self._sigma = config.sigma if config.distribution == "lognormal" else 0.0
+        self._alpha = config.alpha if config.distribution == "pareto" else 0.0
         self._node_sigma = config.node_sigma
         self._step_s = STEP_S_DEFAULT if config.step_s is None else config.step_s
         self._slowdown: Mapping[str, float] = config.slowdown
@@ -30,18 +31,32 @@ class ComputeLaw:
         pace_s = self._pace.get(node)
         if pace_s is None:
             factor = self._slowdown.get(node, 1.0)
-            spread = _lognormal(self._node_sigma, draw_normal(self._seed, node, "pace", 0))
+            spread = lognormal_factor(self._node_sigma, draw_normal(self._seed, node, "pace", 0))
             pace_s = self._pace[node] = self._step_s * factor * spread
-        if self._sigma == 0.0:
-            return pace_s * steps
-        jitter = _lognormal(self._sigma, draw_normal(self._seed, node, "duration", k))
-        return pace_s * steps * jitter
+        if self._sigma > 0.0:
+            normal = draw_normal(self._seed, node, "duration", k)
+            return pace_s * steps * lognormal_factor(self._sigma, normal)
+        if self._alpha > 0.0:
+            uniform = draw(self._seed, node, "duration", k)
+            return pace_s * steps * pareto_factor(self._alpha, uniform)
+        return pace_s * steps
 
     def factor(self, node: NodeId, k: int) -> float:
         """How much longer this node's k-th update takes than a plain node's mean update."""
         return self.duration_s(node, 1, k) / self._step_s
 
 
-def _lognormal(sigma: float, normal: float) -> float:
-    """A lognormal factor of mean 1."""
+def lognormal_factor(sigma: float, normal: float) -> float:
+    """A lognormal factor of mean 1 from a standard normal number."""
     return math.exp(sigma * normal - sigma * sigma / 2.0)
+
+
+def pareto_factor(alpha: float, uniform: float) -> float:
+    """A Pareto factor of mean 1 from a uniform number in [0, 1): at least (alpha - 1) / alpha.
+
+    It exceeds x with probability ((alpha - 1) / (alpha x))^alpha; at alpha = 2 and below, the
+    variance is infinite and a few updates take as long as all the others.
+
+    Source: Arnold, "Pareto distributions", 1983.
+    """
+    return (alpha - 1.0) / alpha * math.pow(1.0 - uniform, -1.0 / alpha)

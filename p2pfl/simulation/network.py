@@ -1,14 +1,20 @@
-"""The virtual network: a broker star with latency, loss, retained messages and counted bytes."""
+"""The virtual network: a broker star with queues, latency, faults, retained messages, exact bytes.
 
-import math
-from collections.abc import Iterable, Iterator
+    sender's uplink --> broker --> latency --> each receiver's downlink --> receiver
+
+Loss and partitions strike at the broker, single deliveries; what the broker retains survives them.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from p2pfl.codec.frame import encoded_bytes
 from p2pfl.codec.tensors import payload_of, vector_of
 from p2pfl.config.schema import NetworkConfig
-from p2pfl.draws import draw
 from p2pfl.messages import Message, ModelMessage, Presence
+from p2pfl.simulation.links import LinkLaw, Partitions
+from p2pfl.simulation.queues import Clock, LinkQueue
 from p2pfl.types import NodeId, Vector
 
 
@@ -22,6 +28,10 @@ class Endpoint:
     control_bytes: int = 0
     out_messages: int = 0
     in_messages: int = 0
+    superseded: int = 0
+    """Models that never left, because a newer one was there before the uplink was free."""
+    skipped: int = 0
+    """Models that never came, because a newer one was there before the downlink was free."""
 
     @property
     def total_bytes(self) -> int:
@@ -44,45 +54,93 @@ class Parcel:
     message: Message
     receivers: tuple[NodeId, ...]
     size_bytes: int
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posting:
+    """One message on its way to the broker."""
+
+    sender: NodeId
+    message: Message
+    receivers: tuple[NodeId, ...]
+    retain: bool
+    size_bytes: int
 
 
 @dataclass(slots=True)
 class StarNetwork:
     """Every message goes up to the broker once and down once per receiver.
 
-    Latency is end to end. Loss strikes single deliveries; a broker's retained copy survives.
+    Bytes count out when the broker has them and in when the receiver has: what a newer message
+    has replaced in a queue never counts, a duplicate counts once more.
     """
 
     config: NetworkConfig
     seed: int
     endpoints: dict[NodeId, Endpoint] = field(default_factory=dict)
     retained: dict[NodeId, Retained] = field(default_factory=dict)
+    partitions: Partitions = field(default_factory=Partitions)
+    law: LinkLaw = field(init=False)
+    _clock: Clock | None = None
+    _deliver: Callable[[Parcel], None] | None = None
+    _uplinks: dict[NodeId, LinkQueue[Posting]] = field(default_factory=dict)
+    _downlinks: dict[NodeId, LinkQueue[Parcel]] = field(default_factory=dict)
+    _posted: int = 0
+    _fetched: int = 0
     _sent: int = 0
 
+    def __post_init__(self) -> None:
+        self.law = LinkLaw(self.config, seed=self.seed)
+
+    def connect(self, clock: Clock, deliver: Callable[[Parcel], None]) -> None:
+        """Say who tells the time and who hands parcels to their receivers; once, at the start."""
+        self._clock, self._deliver = clock, deliver
+        config = self.config
+        for node in self.endpoints:
+            up = config.node_uplink_bytes_per_s.get(node, config.uplink_bytes_per_s)
+            down = config.node_downlink_bytes_per_s.get(node, config.downlink_bytes_per_s)
+            if up is not None:
+                self._uplinks[node] = LinkQueue(
+                    clock, up, done=self._pass_on, superseded=partial(self._supersede, node)
+                )
+            if down is not None:
+                self._downlinks[node] = LinkQueue(
+                    clock, down, done=deliver, superseded=partial(self._skip, node)
+                )
+
+    # ------------------------------------------------------------ messages on their way
+
     def carry(
-        self, sender: NodeId, message: Message, receivers: Iterable[NodeId], *, retain: bool
-    ) -> Iterator[tuple[float, Parcel]]:
-        """Take a message from its sender; yields (latency in seconds, what arrives then)."""
-        message = self._as_received(message)
-        size = encoded_bytes(message, self.config.codec)
-        everyone = tuple(receivers)
-        self._count(sender, message, size, len(everyone))
-        if retain:
-            self._retain(sender, message)
-        self._sent += 1
-        kept = (
-            tuple(r for r in everyone if not self._loses(sender, r))
-            if self.config.loss
-            else (everyone)
-        )
-        if self.config.latency == "constant":
-            if kept:
-                yield self.config.latency_s, Parcel(message, kept, size)
+        self, sender: NodeId, message: Message, receivers: tuple[NodeId, ...], *, retain: bool
+    ) -> None:
+        """Take a message from its sender."""
+        size = self.size_bytes(message)
+        posting = Posting(sender, message, receivers, retain, size)
+        uplink = self._uplinks.get(sender)
+        if uplink is None:
+            self._pass_on(posting)
             return
-        for receiver in kept:
-            uniform = draw(self.seed, f"{sender}>{receiver}", "latency", self._sent)
-            latency_s = -self.config.latency_s * math.log(1.0 - uniform)
-            yield latency_s, Parcel(message, (receiver,), size)
+        key = (*_kind(message), retain, receivers)
+        self._posted += 1
+        uplink.put(posting, size, key=key, number=self._posted)
+
+    def fetch(self, receiver: NodeId, senders: Iterable[NodeId]) -> None:
+        """Send what the broker keeps of these nodes, presences first: `receiver` has subscribed."""
+        kept = [
+            (sender, self.retained[sender])
+            for sender in senders
+            if sender in self.retained and not self.apart(sender, receiver)
+        ]
+        messages: list[tuple[NodeId, Message]] = [
+            (sender, each.presence) for sender, each in kept if each.presence is not None
+        ]
+        messages += [(sender, each.model) for sender, each in kept if each.model is not None]
+        for sender, message in messages:
+            size = self.size_bytes(message)
+            parcel = Parcel(message, (receiver,), size, retained=True)
+            self._fetched += 1
+            self._send_down(self.law.mean_latency_s(sender, receiver), parcel, self._fetched)
 
     def count_in(self, receiver: NodeId, parcel: Parcel) -> None:
         """A living receiver has got the parcel."""
@@ -92,16 +150,72 @@ class StarNetwork:
         if not isinstance(parcel.message, ModelMessage):
             endpoint.control_bytes += parcel.size_bytes
 
-    def stored(self, nodes: Iterable[NodeId]) -> list[Message]:
-        """What the broker keeps of these nodes, presences first, for one who subscribes now."""
-        kept = [self.retained[n] for n in nodes if n in self.retained]
-        presences: list[Message] = [k.presence for k in kept if k.presence is not None]
-        models: list[Message] = [k.model for k in kept if k.model is not None]
-        return presences + models
-
     def size_bytes(self, message: Message) -> int:
         """Bytes on the wire, exactly as the codec makes them."""
         return encoded_bytes(message, self.config.codec)
+
+    # ------------------------------------------------------------ who is there
+
+    def hang_up(self, node: NodeId) -> None:
+        """The node is dead: what it had not sent and what was on its way to it is lost."""
+        for queue in self._queues(node):
+            queue.clear()
+
+    def pause(self, node: NodeId) -> None:
+        """The node sleeps: what it had not sent waits, what was on its way to it is lost."""
+        if node in self._uplinks:
+            self._uplinks[node].halt()
+        if node in self._downlinks:
+            self._downlinks[node].clear()
+
+    def resume(self, node: NodeId) -> None:
+        """The node sends again."""
+        if node in self._uplinks:
+            self._uplinks[node].resume()
+
+    def apart(self, a: NodeId, b: NodeId) -> bool:
+        """True while a partition keeps these two from each other."""
+        return bool(self.partitions) and self.partitions.apart(a, b)
+
+    def _queues(self, node: NodeId) -> list[LinkQueue[Posting] | LinkQueue[Parcel]]:
+        found = (self._uplinks.get(node), self._downlinks.get(node))
+        return [queue for queue in found if queue is not None]
+
+    # ------------------------------------------------------------ at the broker
+
+    def _pass_on(self, posting: Posting) -> None:
+        """The broker has got the message whole."""
+        sender, receivers = posting.sender, posting.receivers
+        message, size = self._as_received(posting.message), posting.size_bytes
+        self._count(sender, message, size, len(receivers))
+        if posting.retain:
+            self._retain(sender, message)
+        self._sent += 1
+        number = self._sent
+        if self.partitions:
+            receivers = tuple(r for r in receivers if not self.partitions.apart(sender, r))
+        for delay_s, some in self.law.arrivals(sender, receivers, number):
+            if not self._downlinks:
+                self._send_down(delay_s, Parcel(message, some, size), number)
+                continue
+            # Whoever has a downlink of his own gets it at a time of his own.
+            free = tuple(r for r in some if r not in self._downlinks)
+            groups = [(r,) for r in some if r in self._downlinks] + ([free] if free else [])
+            for group in groups:
+                self._send_down(delay_s, Parcel(message, group, size), number)
+
+    def _send_down(self, delay_s: float, parcel: Parcel, number: int) -> None:
+        """Let a parcel arrive, or join its only receiver's downlink, after the latency."""
+        assert self._clock is not None
+        assert self._deliver is not None
+        downlink = self._downlinks.get(parcel.receivers[0]) if self._downlinks else None
+        if downlink is None:
+            action = partial(self._deliver, parcel)
+        else:
+            key = _stream(parcel, number)
+            size = parcel.size_bytes
+            action = partial(downlink.put, parcel, size, key=key, number=number)
+        self._clock.at(self._clock.now_s + delay_s, action, delivery=True)
 
     def _as_received(self, message: Message) -> Message:
         """The message with its numbers rounded as the wire rounds them."""
@@ -112,6 +226,8 @@ class StarNetwork:
     def _rounded(self, vector: Vector) -> Vector:
         return vector_of(payload_of(vector, self.config.codec), self.config.codec)
 
+    # ------------------------------------------------------------ accounts
+
     def _count(self, sender: NodeId, message: Message, size: int, receivers: int) -> None:
         endpoint = self.endpoints[sender]
         endpoint.out_bytes += size
@@ -120,6 +236,14 @@ class StarNetwork:
         if not isinstance(message, ModelMessage):
             endpoint.control_bytes += size
 
+    def _supersede(self, sender: NodeId, posting: Posting) -> None:
+        if isinstance(posting.message, ModelMessage):
+            self.endpoints[sender].superseded += 1
+
+    def _skip(self, receiver: NodeId, parcel: Parcel) -> None:
+        if isinstance(parcel.message, ModelMessage):
+            self.endpoints[receiver].skipped += 1
+
     def _retain(self, sender: NodeId, message: Message) -> None:
         kept = self.retained.setdefault(sender, Retained())
         if isinstance(message, ModelMessage):
@@ -127,6 +251,18 @@ class StarNetwork:
         elif isinstance(message, Presence):
             kept.presence = message
 
-    def _loses(self, sender: NodeId, receiver: NodeId) -> bool:
-        uniform = draw(self.seed, f"{sender}>{receiver}", "loss", self._sent)
-        return uniform < self.config.loss
+
+def _kind(message: Message) -> tuple[str, ...]:
+    """What a newer message must share with an older one to replace it."""
+    if isinstance(message, ModelMessage):
+        return ("model", message.header.kind)
+    return (type(message).__name__,)
+
+
+def _stream(parcel: Parcel, number: int) -> Hashable:
+    """Live models and beats of one sender replace each other; what was retained stays as it is."""
+    message = parcel.message
+    if parcel.retained:
+        return ("retained", number)
+    sender = message.header.node if isinstance(message, ModelMessage) else message.node
+    return (sender, *_kind(message))

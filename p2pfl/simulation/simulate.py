@@ -12,6 +12,8 @@ from p2pfl.learning.trainer import Score, Trainer
 from p2pfl.protocol.node import Node
 from p2pfl.results.measure import consensus_distance, mean_model, network_sample
 from p2pfl.results.record import NetworkSample, NodeSample, RunResult
+from p2pfl.simulation.devices import devices_of
+from p2pfl.simulation.faults import Faults
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import Inhabitant, World
@@ -58,16 +60,20 @@ class Simulation:
         self.trace = trace
         self.curve: list[NetworkSample] = []
         self.samples: list[NodeSample] = []
+        config, nodes = experiment.config, experiment.topology.graph.nodes
+        self._devices = devices_of(config.compute, nodes, seed=config.seed)
         self.world = self._make_world()
+        self.faults = Faults(config, self.world, self._devices, nodes=nodes)
         self._progress = progress
         self._ended = False
 
     def run(self) -> RunResult:
         """Let the world run to its end and sum up."""
+        self.faults.plan()
         self.world.start()
         self._schedule()
         while not self._ended and self.world.step():
-            if not self._ended and self.world.quiet and not self._returns_to_come():
+            if not self._ended and self.world.quiet and not self.faults.returns_to_come:
                 self.world.deliver_the_rest()
                 self._end("finished")
         return self._result()
@@ -93,31 +99,18 @@ class Simulation:
             trainer=trainer,
             batch_size=config.training.batch_size,
             law=ComputeLaw(config.compute, seed=config.seed),
+            devices=self._devices,
             network=StarNetwork(config.network, config.seed),
             trace=self.trace,
             seed=config.seed,
         )
 
     def _schedule(self) -> None:
-        """Faults, evaluations and the end come from outside the nodes, at their times."""
+        """Evaluations and the end come from outside the nodes, at their times."""
         world, config = self.world, self.experiment.config
-        for fault in config.faults.crash:
-            node = NodeId(fault.node)
-            if node not in world.inhabitants:
-                continue
-            world.at(fault.at_s, partial(world.crash, node))
-            if fault.restart_s is not None:
-                world.at(fault.restart_s, partial(world.restart, node))
         world.at(0.0, self._evaluate_and_plan)
         if config.stop.time_s is not None:
             world.at(config.stop.time_s, partial(self._end, "time"))
-
-    def _returns_to_come(self) -> bool:
-        """True while a crashed node is still to come back."""
-        return any(
-            fault.restart_s is not None and fault.restart_s > self.world.now_s
-            for fault in self.experiment.config.faults.crash
-        )
 
     def _end(self, reason: str) -> None:
         self._ended = True

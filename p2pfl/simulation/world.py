@@ -5,10 +5,12 @@ result, so a training is computed only when its `Trained` event is due, and then
 all others that are under way, in one call of the trainer. A crash discards the result.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Protocol
 
 from p2pfl.compute import ComputeLaw
@@ -19,8 +21,9 @@ from p2pfl.messages import (
     Ended,
     Event,
     Incarnation,
-    Message,
     PeerLost,
+    Presence,
+    PresenceState,
     Publish,
     Received,
     Record,
@@ -35,6 +38,7 @@ from p2pfl.messages import (
 from p2pfl.protocol.node import Node, Phase
 from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
+from p2pfl.simulation.devices import Devices
 from p2pfl.simulation.network import Endpoint, Parcel, StarNetwork
 from p2pfl.simulation.trace import Trace
 from p2pfl.types import NodeId, Vector
@@ -68,6 +72,9 @@ class Inhabitant:
     """Who has subscribed to what this node publishes."""
     alive: bool = True
     life: int = 1
+    asleep: bool = False
+    overdue: list[Action] = field(default_factory=list)
+    """What fell due while the device slept, to happen when it wakes."""
     updates: int = 0
     """Trainings begun, over all lives: the counter of durations."""
     momentum: Vector | None = None
@@ -76,7 +83,8 @@ class Inhabitant:
     def totals(self, network: StarNetwork) -> NodeTotals:
         """The node's line of the run's summary."""
         refused = {f"{peer}: {why}": n for (peer, why), n in sorted(self.node.refused.items())}
-        return self.tally.totals(network.endpoints[self.name], refused)
+        endpoint = network.endpoints[self.name]
+        return self.tally.totals(endpoint, refused, superseded=endpoint.superseded)
 
 
 class World:
@@ -91,6 +99,7 @@ class World:
         trainer: Trainer,
         batch_size: int,
         law: ComputeLaw,
+        devices: Devices,
         network: StarNetwork,
         trace: Trace,
         seed: int,
@@ -105,6 +114,7 @@ class World:
         self._make_node = make_node
         self._batch_size = batch_size
         self._law = law
+        self._devices = devices
         self._seed = seed
         self._heap: list[tuple[float, int, bool, Action]] = []
         self._order = count()
@@ -121,6 +131,7 @@ class World:
         }
         for name in hearers:
             network.endpoints.setdefault(name, Endpoint())
+        network.connect(self, self.deliver)
 
     # ------------------------------------------------------------ time
 
@@ -176,31 +187,89 @@ class World:
         one = self.inhabitants[name]
         if not one.alive:
             return
-        one.alive = False
-        one.training = one.momentum = None
-        self._under_way.pop(name, None)
-        one.tally.outcome = "crashed"
-        self._some_stopped = True
+        self._take_out(one, "crashed")
+        self.network.hang_up(name)
         lost = PeerLost(name, self._incarnation(one))
         for hearer in one.hearers:
-            self.at(self.now_s + self.network.config.latency_s, self._telling(hearer, lost))
+            if not self.network.apart(name, hearer):
+                latency_s = self.network.law.mean_latency_s(name, hearer)
+                self.at(self.now_s + latency_s, self._telling(hearer, lost))
 
-    def restart(self, name: NodeId) -> None:
-        """The node comes back with nothing but its data, and hears what the broker kept."""
+    def vanish(self, name: NodeId) -> None:
+        """The node's device sleeps and never wakes: nobody tells its neighbours."""
         one = self.inhabitants[name]
         if one.alive:
+            self._take_out(one, "asleep")
+        self.network.hang_up(name)
+
+    def leave(self, name: NodeId) -> None:
+        """The node says goodbye and is gone; what it has not sent yet still goes out first."""
+        one = self.inhabitants[name]
+        if not one.alive or self._waits(one, partial(self.leave, name)):
+            return
+        self._take_out(one, "left")
+        settings = one.node.settings
+        goodbye = Presence(
+            run=settings.run,
+            node=name,
+            incarnation=self._incarnation(one),
+            state=PresenceState.LEFT,
+            sent_s=self.now_s,
+            digest=settings.digest,
+        )
+        self.network.carry(name, goodbye, one.hearers, retain=True)
+
+    def keep_out(self, name: NodeId) -> None:
+        """Before the start: the node is not there yet; `restart` brings it in."""
+        one = self.inhabitants[name]
+        one.alive, one.life, one.tally.outcome = False, 0, "absent"
+
+    def restart(self, name: NodeId) -> None:
+        """The node comes (back) with nothing but its data, and hears what the broker kept."""
+        one = self.inhabitants[name]
+        if one.alive or self._waits(one, partial(self.restart, name)):
             return
         one.alive = True
         one.life += 1
         one.node = self._make_node(name)
         one.tally.outcome = "running"
         self._beginning(one, rejoining=True)()
-        peers = one.node.neighbourhood.peers
-        for message in self.network.stored(peers):
-            parcel = Parcel(message, (name,), self.network.size_bytes(message))
-            self.at(
-                self.now_s + self.network.config.latency_s, self._delivery(parcel, retained=True)
-            )
+        self.network.fetch(name, one.node.neighbourhood.peers)
+
+    def sleep(self, name: NodeId) -> None:
+        """The node's device computes, sends and hears nothing until it wakes; nobody is told."""
+        self.inhabitants[name].asleep = True
+        self.network.pause(name)
+
+    def wake(self, name: NodeId) -> None:
+        """The device goes on: first what is overdue, then what the broker kept meanwhile."""
+        one = self.inhabitants[name]
+        one.asleep, life = False, one.life
+        self.network.resume(name)
+        overdue, one.overdue = one.overdue, []
+        for action in overdue:
+            action()
+        if one.life == life:
+            self.rehear(name, one.node.neighbourhood.peers)
+
+    def rehear(self, name: NodeId, peers: Iterable[NodeId]) -> None:
+        """The node subscribes anew to these peers, and hears what the broker kept of them."""
+        one = self.inhabitants[name]
+        if one.alive and not one.asleep:
+            self.network.fetch(name, peers)
+
+    def _take_out(self, one: Inhabitant, outcome: str) -> None:
+        one.alive = False
+        one.training = one.momentum = None
+        self._under_way.pop(one.name, None)
+        one.tally.outcome = outcome
+        self._some_stopped = True
+
+    def _waits(self, one: Inhabitant, action: Action) -> bool:
+        """True if the device sleeps: `action` will happen when it wakes."""
+        if one.asleep:
+            one.overdue.append(action)
+        return one.asleep
 
     def _incarnation(self, one: Inhabitant) -> Incarnation:
         return Incarnation(one.life, draw_bits(self._seed, one.name, "incarnation", one.life))
@@ -218,9 +287,9 @@ class World:
             case Train():
                 self._begin_training(one, effect)
             case Publish(message):
-                self._carry(one.name, message, one.hearers, retain=True)
+                self.network.carry(one.name, message, one.hearers, retain=True)
             case Send(peer, message):
-                self._carry(one.name, message, (peer,), retain=False)
+                self.network.carry(one.name, message, (peer,), retain=False)
             case Wake(at_s, token):
                 self.at(at_s, self._waking(one, token))
             case Record():
@@ -229,36 +298,28 @@ class World:
                 self._some_stopped = True
                 one.tally.outcome = "finished" if not reason.startswith("diverged") else reason
 
-    def _carry(
-        self, sender: NodeId, message: Message, receivers: tuple[NodeId, ...], *, retain: bool
-    ) -> None:
-        for latency_s, parcel in self.network.carry(sender, message, receivers, retain=retain):
-            self.at(self.now_s + latency_s, self._delivery(parcel, retained=False), delivery=True)
+    def deliver(self, parcel: Parcel) -> None:
+        """Hand a parcel to those of its receivers who are there."""
+        event = Received(parcel.message, retained=parcel.retained)
+        for name in parcel.receivers:
+            one = self.inhabitants[name]
+            if one.alive and not one.asleep:
+                self.network.count_in(name, parcel)
+                self._happen(one, event)
 
     # ------------------------------------------------------------ actions
 
     def _beginning(self, one: Inhabitant, *, rejoining: bool) -> Action:
         def begin() -> None:
-            if one.alive:
+            if one.alive and not self._waits(one, self._beginning(one, rejoining=True)):
                 self._happen(one, Started(self._incarnation(one), rejoining=rejoining))
 
         return begin
 
-    def _delivery(self, parcel: Parcel, *, retained: bool) -> Action:
-        def deliver() -> None:
-            event = Received(parcel.message, retained=retained)
-            for name in parcel.receivers:
-                one = self.inhabitants[name]
-                if one.alive:
-                    self.network.count_in(name, parcel)
-                    self._happen(one, event)
-
-        return deliver
-
     def _telling(self, name: NodeId, event: Event) -> Action:
         def tell() -> None:
             one = self.inhabitants[name]
-            if one.alive:
+            if one.alive and not one.asleep:
                 self._happen(one, event)
 
         return tell
@@ -267,7 +328,7 @@ class World:
         life = one.life
 
         def wake() -> None:
-            if one.alive and one.life == life:
+            if one.alive and one.life == life and not self._waits(one, wake):
                 self._happen(one, Woken(token))
 
         return wake
@@ -287,11 +348,13 @@ class World:
         one.training = self._under_way[one.name] = training
         duration_s = self._law.duration_s(one.name, effect.steps, one.updates)
         one.updates += 1
-        self.at(self.now_s + duration_s, self._training_end(one, training))
+        end_s = self._devices.end_s(one.name, self.now_s, duration_s)
+        if end_s < inf:
+            self.at(end_s, self._training_end(one, training))
 
     def _training_end(self, one: Inhabitant, training: Training) -> Action:
         def end() -> None:
-            if one.training is not training:
+            if one.training is not training or self._waits(one, end):
                 return
             if training.outcome is None:
                 self._compute()
