@@ -120,10 +120,11 @@ class Bench:
         retained: bool = False,
         incarnation: Incarnation = FIRST,
         digest: str = "digest",
+        run: str = "run",
     ) -> list[Effect]:
         """A sign of life of `peer` comes in at `now`."""
         presence = Presence(
-            run="run",
+            run=run,
             node=NodeId(peer),
             incarnation=incarnation,
             state=state,

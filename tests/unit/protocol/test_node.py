@@ -182,12 +182,14 @@ def test_messages_that_a_node_may_not_take_are_counted_by_reason() -> None:
     bench.model("n1", 1, 1.0, schema="other")
     bench.model("n1", 1, 1.0, dimension=2)
     bench.beat("n1", 1.0, digest="another experiment")
+    bench.beat("n2", 1.0, run="yesterday")
     assert dict(bench.node.refused) == {
         ("n9", "stranger"): 1,
         ("n1", "run"): 1,
         ("n1", "schema"): 1,
         ("n1", "dimension"): 1,
         ("n1", "digest"): 1,
+        ("n2", "run"): 1,
     }
     assert bench.mixed(1.0) == set()
 
