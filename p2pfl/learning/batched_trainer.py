@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from p2pfl.errors import ConfigError
@@ -82,6 +83,8 @@ class BatchedTrainer:
             max(models, _ROWS_UNTRACED) if isinstance(gradient, PlainGradient) else models
         )
         """Models in one batch, a power of two."""
+        self._room: dict[str, NDArray[np.float32]] = {}
+        """Where rows are stacked: fresh memory for each batch costs as much as the copy."""
 
     @property
     def dimension(self) -> int:
@@ -138,7 +141,7 @@ class BatchedTrainer:
     ) -> list[TrainOutcome]:
         """One batch of jobs, the longest first, so that those under way are the first rows."""
         width, batch = gradient.width(len(jobs)), self._task.batch_size
-        stack = self._stack([job.start for job in jobs], width)
+        stack = self._stack("start", [job.start for job in jobs], width)
         state = self._state(jobs, width)
         correction = self._correction(jobs)
         positions = self._positions(jobs, width)
@@ -180,9 +183,13 @@ class BatchedTrainer:
             )
         ]
 
-    def _stack(self, vectors: Sequence[Vector], width: int) -> Tensor:
+    def _stack(self, what: str, vectors: Sequence[Vector], width: int) -> Tensor:
         """Vectors as rows `[width, d]`; the padding repeats the first."""
-        stack = np.empty((width, len(vectors[0])), np.float32)
+        size = len(vectors[0])
+        room = self._room.get(what)
+        if room is None or len(room) < width:
+            room = self._room[what] = np.empty((max(width, self._rows), size), np.float32)
+        stack = room[:width]
         np.concatenate(vectors, out=stack[: len(vectors)].reshape(-1))
         stack[len(vectors) :] = vectors[0]
         return torch.from_numpy(stack).to(self._device)
@@ -193,14 +200,14 @@ class BatchedTrainer:
             return None
         fresh = np.zeros(size, np.float32)
         states = [fresh if job.momentum is None else job.momentum for job in jobs]
-        return self._stack(states, width)
+        return self._stack("state", states, width)
 
     def _correction(self, jobs: Sequence[TrainJob]) -> Tensor | None:
         if all(job.correction is None for job in jobs):
             return None
         none = np.zeros(self.dimension, np.float32)
         rows = [none if job.correction is None else job.correction for job in jobs]
-        return self._stack(rows, len(rows))[:, : self._trainable]
+        return self._stack("correction", rows, len(rows))[:, : self._trainable]
 
     def _positions(self, jobs: Sequence[TrainJob], width: int) -> Tensor:
         """Where every step's samples lie, `[width, steps B]`; the padding repeats the first."""

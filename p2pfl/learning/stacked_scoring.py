@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from p2pfl.learning.flat import FlatModule
 from p2pfl.learning.stacked_layers import stacked_layers
-from p2pfl.learning.stacked_model import DIFFERENCE_MAX, REFUSALS, StackedModule, difference
+from p2pfl.learning.stacked_model import REFUSALS, StackedModule, differs
 from p2pfl.learning.task import Task, scaled
 from p2pfl.learning.trainer import Score
 from p2pfl.types import Vector
@@ -48,9 +48,7 @@ class StackedScoring:
                 found, _ = self._evaluate(stack, x, y)
             except REFUSALS as error:
                 return str(error).strip().split("\n")[0]
-        if difference(found, wanted) <= DIFFERENCE_MAX:
-            return ""
-        return "its batched outputs differ from its plain ones"
+        return "its batched outputs differ from its plain ones" if differs(found, wanted) else ""
 
     def scores(self, vectors: Sequence[Vector]) -> list[Score]:
         """Score each model `[d]` on all test samples."""

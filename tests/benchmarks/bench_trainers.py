@@ -1,7 +1,7 @@
 """Node-steps per second of the trainers, by width: python tests/benchmarks/bench_trainers.py.
 
 CPU seconds of this process (best of several), so that a busy machine does not matter; with more
-than one thread they add up.
+than one thread they add up. `--quick` leaves out the large models.
 """
 
 # ruff: noqa: T201 - a script that prints a table
@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter, process_time
 
+import numpy as np
 import torch
 
 from p2pfl.learning.batched_trainer import BatchedTrainer
+from p2pfl.learning.dataset import dataset_from_arrays
 from p2pfl.learning.loop_trainer import LoopTrainer
-from p2pfl.learning.sources import images
+from p2pfl.learning.partitions import Iid
+from p2pfl.learning.sources import images, shakespeare
 from p2pfl.learning.sources.folders import find_folder
-from p2pfl.learning.task import Task, build_task
+from p2pfl.learning.task import Task, build_task, task_from_dataset
 from p2pfl.learning.trainer import Trainer, TrainJob
 from p2pfl.types import NodeId
 
@@ -25,17 +28,21 @@ ROUNDS = 5
 ROUND_S = 0.3
 
 
-def task(nodes: int, **changes: object) -> Task:
-    arguments: dict[str, object] = {
-        "nodes": [NodeId(f"n{i}") for i in range(nodes)],
-        "seed": 0,
-        "data": "digits",
-        "model": "mlp",
-        "learning_rate": 0.1,
-        "batch_size": 16,
-        **changes,
-    }
-    return build_task(**arguments)  # type: ignore[arg-type] # checked by running
+def names(count: int) -> list[NodeId]:
+    """So many nodes."""
+    return [NodeId(f"n{i}") for i in range(count)]
+
+
+def small(nodes: int, **changes: object) -> Task:
+    """The MLP 64-32-10 on noise of the digits' shape, 16 samples per node and 359 to test on."""
+    rng = np.random.default_rng(0)
+    x = rng.random((16 * nodes + 359, 64), np.float32)
+    y = np.arange(len(x)) % 10
+    held = 16 * nodes
+    noise = dataset_from_arrays("noise", x[:held], y[:held], test_x=x[held:], test_y=y[held:])
+    arguments: dict[str, object] = {"model": "mlp", "learning_rate": 0.1, "batch_size": 16}
+    arguments |= {"nodes": names(nodes), "seed": 0, "partition": Iid(), **changes}
+    return task_from_dataset(noise, **arguments)  # type: ignore[arg-type] # checked by running
 
 
 def best(work: Callable[[int], object]) -> tuple[float, float]:
@@ -67,43 +74,77 @@ def speed(trainer: Trainer, nodes: int, *, steps: int = 1) -> tuple[float, float
     return nodes * steps / cpu_s, nodes * steps / wall_s
 
 
-def table(title: str, make: Callable[[int], Task], widths: Iterable[int]) -> None:
+def table(
+    title: str, make: Callable[[int], Task], widths: Iterable[int], *, steps: int = 1
+) -> None:
     """Print one line per width."""
     print(f"\n{title}\n{'width':>6} {'loop':>9} {'batched':>9} {'batched/wall s':>15}")
     for width in widths:
         made = make(width)
-        loop = speed(LoopTrainer(made), width)[0]
-        cpu, wall = speed(BatchedTrainer(made), width)
+        loop = speed(LoopTrainer(made), width, steps=steps)[0]
+        cpu, wall = speed(BatchedTrainer(made), width, steps=steps)
         print(f"{width:>6} {loop:>9.0f} {cpu:>9.0f} {wall:>15.0f}", flush=True)
 
 
 def evaluation(nodes: int) -> None:
     """Print what an evaluation of so many models costs."""
-    made = task(nodes, samples=None)
-    names = list(made.shards)
+    made = small(nodes)
+    print()
     for trainer in (LoopTrainer(made), BatchedTrainer(made)):
-        score = partial(trainer.evaluate, [trainer.initial().copy() for _ in names], names)
+        score = partial(trainer.evaluate, [trainer.initial().copy()] * nodes, names(nodes))
         cpu_s, _ = best(lambda _, score=score: score())  # type: ignore[misc] # the default binds the loop's variable
         name = type(trainer).__name__
-        print(f"{name}: {nodes} models on {len(made.test_y)} digits {cpu_s:.3f} CPU s")
+        print(f"{name}: {nodes} models on {len(made.test_y)} samples {cpu_s:.3f} CPU s")
+
+
+def large() -> None:
+    """Print the tables of models that keep a core busy one at a time."""
+    if find_folder("mnist", folder="", files=images.FILES) is None:
+        print("CNN skipped: no MNIST folder")
+    else:
+        table(
+            "CNN of McMahan et al. (1.66 M) on MNIST, batch 10",
+            lambda n: build_task(
+                nodes=names(n),
+                seed=0,
+                data="mnist",
+                samples=2000,
+                model="cnn",
+                learning_rate=0.1,
+                batch_size=10,
+            ),
+            (16, 64),
+        )
+    if find_folder("tinyshakespeare", folder="", files=shakespeare.FILES) is None:
+        print("LSTM skipped: no Shakespeare folder")
+    else:
+        table(
+            "LSTM of 128 units on tiny Shakespeare, batch 10",
+            lambda n: build_task(
+                nodes=names(n),
+                seed=0,
+                data="shakespeare",
+                partition="natural_id",
+                model="lstm",
+                hidden=(128,),
+                learning_rate=0.5,
+                batch_size=10,
+            ),
+            (16, 64),
+        )
 
 
 def main() -> None:
     """Print all tables."""
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; node-steps/CPU s")
-    table("MLP 64-32-10, batch 16, H = 1", task, (1, 4, 16, 36, 64, 128, 240, 1000))
-    table(
-        "the same, AdamW", lambda n: task(n, optimizer="adamw", learning_rate=0.01), (36, 240, 1000)
-    )
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, one thread; node-steps per CPU second")
+    table("MLP 64-32-10, batch 16, H = 1", small, (1, 4, 16, 36, 64, 128, 256, 1024, 4096))
+    table("the same, H = 5", small, (36, 256, 1024), steps=5)
+    adamw = partial(small, optimizer="adamw", learning_rate=0.01)
+    table("the same, H = 1, AdamW", adamw, (36, 256, 1024))
     evaluation(1000)
-    if find_folder("mnist", folder="", files=images.FILES) is None:
-        print("CNN skipped: no MNIST folder")
-    elif "--quick" not in sys.argv:
-        table(
-            "CNN of McMahan et al. on MNIST, batch 10",
-            lambda n: task(n, data="mnist", model="cnn", samples=5000, batch_size=10),
-            (16, 64),
-        )
+    if "--quick" not in sys.argv:
+        large()
 
 
 if __name__ == "__main__":
