@@ -34,7 +34,7 @@ demo: $(VENV)/.run ## eight processes learn the digits over an embedded broker, 
 test: setup ## run every test that needs nothing beyond pip, real brokers included
 	$(PYTEST) -m "not mosquitto and not hosts and not browser"
 
-test-all: setup system ## run every test; installs mosquitto and iproute2 with apt-get where missing
+test-all: setup system ## run every test; installs mosquitto, iproute2 and chromium with apt-get where missing
 	$(PYTEST)
 
 check: format-check lint types contracts ## what a commit must pass: format, lint, types, contracts, fast tests
@@ -92,6 +92,7 @@ system:
 	@PATH="$$PATH:/usr/sbin:/sbin"; missing=""; \
 	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	test -z "$$missing" || { $(SUDO) apt-get update -qq && \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null 2>&1 \
 	|| { echo "make test-all needs$$missing, and apt-get could not install it; install it, or use make test" >&2; exit 2; }

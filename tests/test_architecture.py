@@ -30,6 +30,7 @@ HOMES: Final = {
     "msgpack": ("p2pfl/codec/frame.py",),
     "networkx": ("p2pfl/topology/",),
     "matplotlib": ("p2pfl/report/",),
+    "ray": ("p2pfl/comparison/sweep_ray.py",),
     "pickle": (),
     "argparse": ("p2pfl/cli/",),
 }

@@ -37,7 +37,6 @@ stop = { time_s = 1.0 }
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a running cluster."""
-    pytest.importorskip("ray", reason="the extra ray is not installed")
     with subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
         stdin=subprocess.PIPE,
