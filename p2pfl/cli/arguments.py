@@ -13,9 +13,15 @@ ENGINES: Final = ("nats", "amqtt", "mosquitto")
 PASSWORD_VARIABLE: Final = "P2PFL_PASSWORD"  # noqa: S105 - a variable's name
 
 
-def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
+def add_experiment_arguments(parser: argparse.ArgumentParser, *, needs_file: bool = True) -> None:
     """Adds FILE, --set and --seed."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the experiment, a .toml file")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        nargs=None if needs_file else "?",
+        help="the experiment, a .toml file",
+    )
     parser.add_argument(
         "--set",
         action="append",

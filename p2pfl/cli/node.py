@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", required=True, metavar="NODE", help="which node of the graph")
     parser.add_argument("--run", metavar="RUN", help="join this run; default: by the name")
     parser.add_argument("--out", metavar="FILE", help="save the served model here (.npy)")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="write down this node's life there; the records of all nodes, gathered in one folder,"
+        " can be repeated by `p2pfl simulate --replay`",
+    )
     add_broker_arguments(parser)
 
 
@@ -49,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             password=password_of(arguments),
             ca_file=arguments.ca_file or experiment.config.broker.ca_file or None,
             tell=_tell,
+            record=arguments.record,
         )
     )
     score = outcome.score

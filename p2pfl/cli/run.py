@@ -2,6 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from p2pfl.cli.arguments import (
@@ -23,16 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_folder_argument(parser)
     add_broker_arguments(parser)
     add_engine_argument(parser)
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write down each node's life, for `p2pfl simulate --replay`",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run it to its end. Raises ConfigError, DataError, TransportError."""
     from p2pfl.results.folder import REPORT, new_run_folder, write_run
+    from p2pfl.results.history import RECORD
     from p2pfl.runtime.run import run_experiment
     from p2pfl.runtime.table import LiveTable
 
     experiment = read_experiment(arguments)
-    with LiveTable() as table:
+    # A record must lie where it stays: a run that is broken off is what one wants to look at.
+    folder = new_run_folder(arguments.out, experiment.config.name) if arguments.record else None
+    with _tidied(folder), LiveTable() as table:
         result = run_experiment(
             experiment,
             broker_url=arguments.broker,
@@ -40,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
             password=password_of(arguments),
             ca_file=arguments.ca_file,
             watcher=table,
+            record=None if folder is None else folder / RECORD,
         )
-    folder = new_run_folder(arguments.out, result.name)
+    folder = folder or new_run_folder(arguments.out, result.name)
     write_run(result, folder)
     from p2pfl.report.page import write_report
 
@@ -49,3 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write("\n".join([*summary_lines(result), f"report      {report}"]) + "\n")
     failed = any(node.outcome == "failed" for node in result.nodes)
     return SOME_FAILED if failed else 0
+
+
+@contextmanager
+def _tidied(folder: Path | None) -> Iterator[None]:
+    """A run that could not even start leaves no empty folder."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            with suppress(OSError):
+                folder.rmdir()
+        raise

@@ -1,31 +1,56 @@
-"""`p2pfl simulate FILE`: one experiment in virtual time, and the folder that it leaves."""
+"""`p2pfl simulate FILE`: one experiment in virtual time, and the folder that it leaves.
+
+`p2pfl simulate --replay runs/X`: a recorded real run once more, and whether it came out the same.
+"""
 
 import argparse
 import sys
 import time
 from dataclasses import replace
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import add_experiment_arguments, add_folder_argument, read_experiment
 from p2pfl.cli.shown import progress_shown, summary_lines
 
+if TYPE_CHECKING:
+    from p2pfl.simulation.replay import Replay
+
 TRACE: Final = "trace.jsonl"
+REPLAY_TRACE: Final = "replay.jsonl"
+DIFFERS: Final = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds FILE, --set, --seed, --out and --trace."""
-    add_experiment_arguments(parser)
+    """Adds FILE, --set, --seed, --out, --trace and --replay."""
+    add_experiment_arguments(parser, needs_file=False)
     add_folder_argument(parser)
     parser.add_argument("--trace", action="store_true", help=f"write {TRACE}, a line per event")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="DIR",
+        help="repeat the real run that was recorded there, instead of FILE",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulates, writes the run's folder with its report, and returns 0.
+    """Simulates, writes the run's folder with its report, and returns 0; 1 if a replay differs.
 
     Raises:
         ConfigError: the file or a setting is wrong.
         DataError: the data is missing or torn.
     """
+    from p2pfl.errors import ConfigError
+
+    if arguments.replay is not None:
+        if arguments.file is not None or arguments.set or arguments.seed is not None:
+            raise ConfigError(
+                "--replay repeats what was recorded: leave FILE, --set and --seed out"
+            )
+        return _replay(arguments.replay, trace=arguments.trace)
+    if arguments.file is None:
+        raise ConfigError("simulate what? give FILE, or --replay DIR")
     from p2pfl.results.folder import REPORT, new_run_folder, write_run
     from p2pfl.simulation.simulate import simulate
 
@@ -47,3 +72,70 @@ def run(arguments: argparse.Namespace) -> int:
     report = write_report([result], folder / REPORT)
     sys.stdout.write("\n".join([*summary_lines(result), f"report      {report}"]) + "\n")
     return 0
+
+
+def _replay(folder: Path, *, trace: bool) -> int:
+    from contextlib import nullcontext
+
+    from p2pfl.simulation.replay import Replay
+    from p2pfl.simulation.trace import Trace
+
+    lines = (folder / REPLAY_TRACE).open("w", encoding="utf-8") if trace else nullcontext()
+    with lines as file:
+        replay = Replay(folder, trace=None if file is None else Trace(file))
+        began_s = time.perf_counter()
+        replay.run()
+        took_s = time.perf_counter() - began_s
+    models, same = _compare_models(replay, folder)
+    told = [*_replay_lines(replay, took_s=took_s), *models]
+    sys.stdout.write("\n".join(told) + "\n")
+    verified = replay.verified
+    return 0 if same and not (verified.decision or verified.first_vector) else DIFFERS
+
+
+def _replay_lines(replay: "Replay", *, took_s: float) -> list[str]:
+    from p2pfl.comparison.units import number_text
+    from p2pfl.results.history import made_with
+
+    experiment, verified = replay.experiment, replay.verified
+    name, seed = experiment.config.name, experiment.config.seed
+    spanned, took = number_text(verified.since_s), number_text(took_s)
+    lines = [
+        f"{name}: {experiment.label}, seed {seed}, a recorded run repeated",
+        f"lives       {len(replay.lives)}, of {len(replay.nodes)} nodes",
+        f"events      {verified.events} of {spanned} real seconds (in {took} s)",
+    ]
+    if verified.decision is None:
+        lines.append(f"decisions   {verified.decisions}, all as recorded")
+    else:
+        lines.append(f"decisions   {verified.decisions} as recorded, then another")
+        lines.append(f"  {verified.decision}")
+    if verified.first_vector is None:
+        return [*lines, f"vectors     {verified.vectors}, all as recorded, bit for bit"]
+    lines.append(f"vectors     {verified.vectors_differ} of {verified.vectors} differ; the first:")
+    lines.append(f"  {verified.first_vector}")
+    was, now = replay.lives[0].head.made_with, made_with()
+    others = [f"{key} {was.get(key)}, here {now[key]}" for key in now if now[key] != was.get(key)]
+    return lines + [f"  recorded with {'; '.join(others)}"] * bool(others)
+
+
+def _compare_models(replay: "Replay", folder: Path) -> tuple[list[str], bool]:
+    """How far the final models are from the run's saved ones; False if any differ."""
+    from p2pfl.results.folder import SUMMARY, read_run
+
+    if not (folder / SUMMARY).exists():
+        return [
+            f"models      {len(replay.served)} final ones; {folder} holds none to compare"
+        ], True
+    saved = read_run(folder).served
+    missing = sorted(set(saved) - set(replay.served))
+    if missing:
+        return [f"models      the replay has no final model of {', '.join(missing)}"], False
+    distances = {
+        node: float(abs(replay.served[node] - vector).max()) for node, vector in saved.items()
+    }
+    equal = all((replay.served[node] == vector).all() for node, vector in saved.items())
+    if equal:
+        return [f"models      {len(saved)} final ones, bit-equal to the saved ones"], True
+    node = max(distances, key=lambda node: distances[node])
+    return [f"models      differ by at most {distances[node]:.3g} ({node})"], False

@@ -1,5 +1,7 @@
 """One node on this machine, in a run that spans machines: nobody here gives the go or the end."""
 
+from pathlib import Path
+
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import RefusedError
 from p2pfl.experiment import Experiment
@@ -54,6 +56,7 @@ async def live_alone(
     password: str | None = None,
     ca_file: str | None = None,
     tell: Tell | None = None,
+    record: Path | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run at a broker, to the run's end.
 
@@ -77,4 +80,4 @@ async def live_alone(
         chunk_bytes=config.broker.chunk_bytes,
         manifest=manifest,
     ) as transport:
-        return await run_node(experiment, node, transport, tell=tell)
+        return await run_node(experiment, node, transport, tell=tell, record=record)

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from p2pfl.messages import Effect, Event
 from p2pfl.protocol.node import Node
+from p2pfl.runtime.recorder import Recorder
 from p2pfl.types import Vector
 
 THREAD_FLOATS: Final = 250_000
@@ -21,23 +22,34 @@ class Core:
     The caller holds back the next event until the effects of the last are performed.
     """
 
-    def __init__(self, machine: Node) -> None:
+    def __init__(self, machine: Node, recorder: Recorder | None = None) -> None:
         self.machine = machine
+        self._recorder = recorder
         large = machine.public().size > THREAD_FLOATS
         self._thread = ThreadPoolExecutor(max_workers=1) if large else None
 
     async def handle(self, event: Event, now: float) -> list[Effect]:
         """The effects of one event."""
-        return await self._ask(lambda: self.machine.handle(event, now))
+        one = self.machine if self._recorder is None else self._recorder
+        return await self._ask(lambda: one.handle(event, now))
 
     async def served(self, now: float) -> Vector:
         """The model to evaluate, save and hand out."""
         return await self._ask(lambda: self.machine.served(now))
 
+    async def last(self, now: float) -> Vector:
+        """The served model that this life ends with."""
+        recorder = self._recorder
+        if recorder is None:
+            return await self.served(now)
+        return await self._ask(lambda: recorder.last(now))
+
     def close(self) -> None:
         """Begin nothing more."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._recorder is not None:
+            self._recorder.close()
 
     async def _ask(self, question: Callable[[], Answer]) -> Answer:
         if self._thread is None:

@@ -36,6 +36,8 @@ class Job:
     """Where the process leaves its final models, its totals and its log."""
     password: str | None = None
     ca_file: str = ""
+    record: str = ""
+    """The folder for the record of this life; empty: none is made."""
     since_s: float | None = None
     """When the run began, on this machine's monotonic clock; None: it has not yet."""
 

@@ -35,6 +35,7 @@ from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
 from p2pfl.runtime.account import report_of, totals_of
 from p2pfl.runtime.core import Core
+from p2pfl.runtime.recorder import Recorder
 from p2pfl.runtime.rows import Report, to_row
 from p2pfl.runtime.worker import Worker
 from p2pfl.transport.base import Membership, Transport
@@ -96,6 +97,7 @@ class Life:
         supervised: bool,
         linger_s: float,
         tell: Tell | None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.machine = machine
         self.tally = Tally(machine.settings.node, "node" if learns else "server")
@@ -112,7 +114,8 @@ class Life:
         self._began_s = math.nan
         self._order = asyncio.Lock()
         """Events are handled one after the other, also where that takes a thread and a while."""
-        self._core = Core(machine)
+        self._recorder = recorder
+        self._core = Core(machine, recorder)
         self._trainings: asyncio.Queue[Train] = asyncio.Queue()
         self._due: asyncio.Queue[int] = asyncio.Queue()
         self._heard = asyncio.Event()
@@ -131,6 +134,8 @@ class Life:
         """From joining to leaving. Cancelled, the node says that it leaves, and may come back."""
         self._incarnation, rejoining = await self._transport.join(membership)
         self._transport.publish(self._presence(PresenceState.JOINING, membership.digest))
+        if self._recorder is not None:
+            self._recorder.open(self._incarnation, _now())
         try:
             async with asyncio.TaskGroup() as group:
                 outcome = await self._course(group, go, since_s=since_s, rejoining=rejoining)
@@ -221,7 +226,7 @@ class Life:
         """Take the final models at once, before neighbours begin to leave, then score them."""
         now = _now()
         await self._happen(Ended(reason))
-        served, public = await self._core.served(now), self.machine.public()
+        served, public = await self._core.last(now), self.machine.public()
         if self.tally.outcome == "running":
             self.tally.outcome = "finished"
         score, took_s = await self._score(served)

@@ -1,10 +1,12 @@
 """One node in real time, over any transport: the counterpart of `simulate` for one place."""
 
 import asyncio
+from pathlib import Path
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
+from p2pfl.runtime.recorder import Recorder
 from p2pfl.runtime.worker import Pace, Worker
 from p2pfl.transport.base import Membership, Transport
 
@@ -19,6 +21,7 @@ async def run_node(
     since_s: float | None = None,
     linger_s: float = LINGER_S,
     tell: Tell | None = None,
+    record: Path | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run, over an entered transport, until the run ends.
 
@@ -26,6 +29,7 @@ async def run_node(
     neighbours are there, or after half a minute, and ends when they all are done. `since_s`: when
     the run began on this machine's monotonic clock, for a node that comes back into it. `linger_s`:
     how long a node that stands alone stays at the end, so that neighbours still mix its model.
+    `record`: the folder for the record of this life, from which it can be repeated.
 
     Raises:
         ConfigError, DataError: the experiment has no such node, or no data for it.
@@ -52,6 +56,7 @@ async def run_node(
         supervised=go is not None,
         linger_s=linger_s,
         tell=tell,
+        recorder=None if record is None else Recorder(machine, record, experiment=experiment),
     )
     membership = Membership(
         neighbours=tuple(peer for peer, _ in place.neighbours),

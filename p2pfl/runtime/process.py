@@ -80,4 +80,11 @@ async def _live(job: Job) -> NodeOutcome:
         async def go() -> None:
             await transport.wait_for_go(_GO_WAIT_S)
 
-        return await run_node(experiment, job.node, transport, go=go, since_s=job.since_s)
+        return await run_node(
+            experiment,
+            job.node,
+            transport,
+            go=go,
+            since_s=job.since_s,
+            record=Path(job.record) if job.record else None,
+        )

@@ -56,10 +56,12 @@ def run_experiment(
     password: str | None = None,
     ca_file: str | None = None,
     watcher: Watcher | None = None,
+    record: Path | None = None,
 ) -> RunResult:
     """Run the experiment in real time with one process per node; the same result as `simulate`.
 
     Without a broker's URL, here or in the experiment, an embedded one is started for the run.
+    `record`: the folder for the nodes' records, from which `replay` repeats the run.
 
     Raises:
         ConfigError, DataError, TransportError: with the sentence of the node that could not start.
@@ -75,6 +77,7 @@ def run_experiment(
             password=password,
             ca_file=ca_file,
             watcher=watcher,
+            record=record,
         ) as run:
             return await run.finish()
 
@@ -96,6 +99,7 @@ class RealRun:
         password: str | None = None,
         ca_file: str | None = None,
         watcher: Watcher | None = None,
+        record: Path | None = None,
     ) -> None:
         config = experiment.config.broker
         self.experiment = experiment
@@ -106,6 +110,7 @@ class RealRun:
         self._password = password
         self._ca_file = ca_file or config.ca_file or None
         self._watcher = watcher
+        self._record = record
         self._broker: EmbeddedBroker | None = None
         self._work = Path(tempfile.gettempdir())
         self._manifest: Manifest | None = None
@@ -250,6 +255,7 @@ class RealRun:
             work=str(self._work),
             password=self._password,
             ca_file=self._ca_file or "",
+            record="" if self._record is None else str(self._record.resolve()),
             since_s=self._go_s,
         )
 
