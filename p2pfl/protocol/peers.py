@@ -73,6 +73,7 @@ class Peer:
         if presence.state is PresenceState.LEFT:
             # A transport says it for its node, and knows nothing of the node's clock.
             self.state = presence.state
+            self._settle()
             return True
         if presence.sent_s < self.told_s:
             return False
