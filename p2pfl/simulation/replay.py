@@ -290,21 +290,28 @@ class Replay:
         return message
 
     def _what_is_missing(self) -> str:
-        """The sentence on the first model that was heard and never made."""
-        index, name = min((i, name) for name, those in self._waiting.items() for i in those)
-        life = self.lives[index]
-        step = life.next
-        assert step is not None
-        sender = next(
-            (one for one in self.lives if (one.head.node, *one.head.life) == name[:3]), None
-        )
-        if sender is None:
-            why = f"there is no record of that life of {name.node}: copy it here too"
-        elif sender.next is None:
-            why = f"the record of that life, {sender.file.name}, ends before"
-        else:
-            why = f"the replay of {sender.file.name} is itself held up in line {sender.next.line}"
-        return f"{self._where(life, step)}: heard {name}, and {why}"
+        """The sentence on the model that holds all up, at the end of the chain of those waiting."""
+        lives = {(one.head.node, *one.head.life): one for one in self.lives}
+        held = {i: name for name, those in self._waiting.items() for i in those}
+        life = self.lives[min(held, key=lambda i: self.lives[i].due_s)]
+        passed: list[Life] = []
+        while True:
+            step = life.next
+            assert step is not None
+            assert isinstance(step.what, HeardModel)
+            name = step.what.name
+            sender = lives.get(name[:3])
+            passed.append(life)
+            if sender is None:
+                why = f"there is no record of that life of {name.node}: copy it here too"
+            elif sender.next is None:
+                why = f"the record of that life, {sender.file.name}, ends before it was made"
+            elif sender in passed:
+                why = f"that life, {sender.file.name}:{sender.next.line}, waits for it in turn"
+            else:
+                life = sender
+                continue
+            return f"{self._where(life, step)}: heard {name}, and {why}"
 
     # ------------------------------------------------------------ comparing
 

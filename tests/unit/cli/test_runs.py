@@ -124,3 +124,20 @@ def test_report_takes_runs_and_whole_comparisons(
     capsys.readouterr()
     assert main(["report", str(file.parent)]) == 2
     assert "is no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "simulate what? give FILE, or --replay DIR"),
+        (["FILE", "--replay", "x"], "leave FILE, --set and --seed out"),
+        (["--replay", "x", "--seed", "3"], "leave FILE, --set and --seed out"),
+        (["--replay", "x"], "x: holds no record; record a run by `p2pfl run --record`"),
+    ],
+)
+def test_what_to_replay_is_asked_for_in_one_line(
+    words: list[str], sentence: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", *(str(file) if word == "FILE" else word for word in words)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line
