@@ -35,11 +35,12 @@ def check_world(config: ExperimentConfig, place: Place) -> None:
         ConfigError: the first thing wrong.
     """
     _check_compute(config.compute, place.at("compute"))
-    _check_network(config.network, place.at("network"))
+    _check_read(config.network, "latency_sigma", "latency", "lognormal", place.at("network"))
     _check_links(config.network, place.at("network"))
     for i, partition in enumerate(config.network.partitions):
         _check_partition(partition, place.at(f"network.partitions[{i}]"))
     _check_faults(config, place.at("faults"))
+    _check_end(config, place)
 
 
 def _check_compute(compute: ComputeConfig, place: Place) -> None:
@@ -49,12 +50,6 @@ def _check_compute(compute: ComputeConfig, place: Place) -> None:
             "is given and so is compute.trace, which says itself when devices are up;"
             " remove one of them"
         )
-
-
-def _check_network(network: NetworkConfig, place: Place) -> None:
-    _check_read(network, "latency_sigma", "latency", "lognormal", place)
-    if network.reorder_s != NetworkConfig().reorder_s and not network.reorder:
-        raise place.at("reorder_s").error("is read only where network.reorder is above 0")
 
 
 def _check_read(
@@ -111,3 +106,19 @@ def _check_faults(config: ExperimentConfig, place: Place) -> None:
 def _check_order(first_s: float, then_s: float | None, key: str, place: Place) -> None:
     if then_s is not None and then_s <= first_s:
         raise place.at(key).error(f"is {then_s:g}; allowed: above at_s, which is {first_s:g}")
+
+
+def _check_end(config: ExperimentConfig, place: Place) -> None:
+    """What may keep a node from its last step for ever needs an end by time."""
+    if config.stop.time_s is not None:
+        return
+    if config.faults.churn is not None:
+        raise place.at("faults.churn").error(
+            "never ends, and a life may be too short for stop.steps; give stop.time_s too"
+        )
+    for i, partition in enumerate(config.network.partitions):
+        if partition.until_s is None:
+            raise place.at(f"network.partitions[{i}].until_s").error(
+                "is missing: it never heals, and who waits for the other side may never reach"
+                " stop.steps; give until_s, or stop.time_s"
+            )

@@ -85,7 +85,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "network.node_uplink_bytes_per_s": _POSITIVE,
     "network.node_downlink_bytes_per_s": _POSITIVE,
     "network.links.latency_s": _NOT_NEGATIVE,
-    "network.links.loss": Range(at_least=0, at_most=1),
+    "network.links.loss": _PART,
     "network.partitions.from_s": _NOT_NEGATIVE,
     "faults.crash.at_s": _NOT_NEGATIVE,
     "faults.leave.at_s": _NOT_NEGATIVE,

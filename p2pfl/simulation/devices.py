@@ -159,7 +159,7 @@ def _add_row(
     if time_s < 0.0 or (earlier and time_s <= earlier[-1][0]):
         after = f"above {earlier[-1][0]:g}, its line before" if earlier else "at least 0"
         raise DataError(f"{where}: time_s of {node} is {time_s:g}; allowed: {after}")
-    speed = _number(row["speed"] or "1", f"{where}: speed") if up else 0.0
+    speed = _number(row["speed"].strip() or "1", f"{where}: speed") if up else 0.0
     if up and speed <= 0.0:
         raise DataError(f"{where}: speed is {speed:g}; allowed: above 0 (or up = 0)")
     earlier.append((time_s, speed))

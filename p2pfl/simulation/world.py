@@ -153,9 +153,10 @@ class World:
         return self._heap[0][0] if self._heap else float("inf")
 
     def start(self) -> None:
-        """Bring every node to life at time 0, in order."""
+        """Bring every node that is there to life at time 0, in order."""
         for one in self.inhabitants.values():
-            self.at(0.0, self._beginning(one, rejoining=False))
+            if one.alive:
+                self.at(0.0, self._beginning(one, rejoining=False))
 
     def end(self, reason: str) -> None:
         """Tell every living node that the run is over."""

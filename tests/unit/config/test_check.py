@@ -271,6 +271,23 @@ def test_a_return_comes_after_the_leave() -> None:
     assert len(with_values(base(), values).faults.leave) == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"faults.churn": {"life_s": 9, "absence_s": 1}}, "faults.churn never ends"),
+        (
+            {"network.partitions": [{"from_s": 1, "groups": [["n0"]]}]},
+            "network.partitions[0].until_s is missing",
+        ),
+    ],
+)
+def test_what_may_keep_nodes_from_their_last_step_needs_an_end_by_time(
+    values: dict[str, object], words: str
+) -> None:
+    with_values(base(), values)
+    assert words in refused({**values, "stop": {"steps": 10}})
+
+
 def test_a_node_joins_once() -> None:
     join = {"node": "n1", "at_s": 5}
     assert "faults.join[0].node" in refused({"faults.join": [join, join]})
@@ -318,7 +335,6 @@ def test_a_link_stands_there_once() -> None:
     [
         ({"compute.alpha": 1.5}, 'compute.alpha is read by the distribution "pareto" only'),
         ({"network.latency_sigma": 1}, 'latency_sigma is read by the latency "lognormal" only'),
-        ({"network.reorder_s": 2}, "network.reorder_s is read only where"),
         (
             {"compute.trace": "a.csv", "compute.availability": {"on_s": 1, "off_s": 1}},
             "compute.availability is given and so is compute.trace",

@@ -123,6 +123,13 @@ def test_a_finished_node_keeps_its_weight_until_it_leaves(bench: Bench) -> None:
     assert bench.mixed(1000.0) == set()
 
 
+def test_a_node_that_leaves_in_the_middle_is_left_out_at_once(bench: Bench) -> None:
+    bench.model("n1", 3, 1.0)
+    assert bench.mixed(2.0) == {"n1"}
+    bench.beat("n1", 2.0, version=3, state=PresenceState.LEFT)
+    assert bench.mixed(2.0) == set()
+
+
 def test_a_finished_nodes_retained_model_is_its_last_and_may_be_used(bench: Bench) -> None:
     bench.model("n1", 3, 1.0, sent_s=-700.0, retained=True)
     bench.beat("n1", 1.0, version=3, state=PresenceState.FINISHED, retained=True)
