@@ -225,11 +225,17 @@ def test_lives_with_one_counter_have_a_file_each(
 
 
 def test_a_full_disk_ends_the_record_and_not_the_node(
-    recorder: Open, what: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    recorder: Open,
+    what: Experiment,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = recorder(what, tmp_path)
     one.close()
     one._file = FileIO("/dev/full", "wb")
+    # Tools that tests run in this process may switch off all loggers that they find.
+    monkeypatch.setattr(logging.getLogger("p2pfl.runtime"), "disabled", False)
     with caplog.at_level(logging.WARNING):
         effects = one.handle(Started(LIFE), 2.0)
         one.handle(Woken(99), 2.01)
