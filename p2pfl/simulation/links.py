@@ -1,7 +1,7 @@
 """How long a delivery takes, and whether it comes at all, once or twice: pure draws by counter."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from p2pfl.compute import lognormal_factor
 from p2pfl.config.schema import LinkConfig, NetworkConfig, NetworkPartitionConfig
@@ -28,19 +28,21 @@ class LinkLaw:
 
     def arrivals(
         self, sender: NodeId, receivers: tuple[NodeId, ...], number: int
-    ) -> Iterator[tuple[float, tuple[NodeId, ...]]]:
+    ) -> Iterable[tuple[float, tuple[NodeId, ...]]]:
         """(seconds from now, who gets it then); who is in none does not get it."""
         if self._lossy:
             receivers = tuple(r for r in receivers if not self._loses(sender, r, number))
+        if not receivers:
+            return ()
         if not self._plain:
-            for receiver in receivers:
-                for delay_s in self._delays_s(sender, receiver, number):
-                    yield delay_s, (receiver,)
-        elif not self._links:
-            if receivers:
-                yield self._config.latency_s, receivers
-        else:
-            yield from self._by_latency(sender, receivers)
+            return [
+                (delay_s, (receiver,))
+                for receiver in receivers
+                for delay_s in self._delays_s(sender, receiver, number)
+            ]
+        if self._links:
+            return self._by_latency(sender, receivers)
+        return ((self._config.latency_s, receivers),)
 
     def mean_latency_s(self, sender: NodeId, receiver: NodeId) -> float:
         """Mean seconds from one to the other."""
@@ -51,11 +53,11 @@ class LinkLaw:
 
     def _by_latency(
         self, sender: NodeId, receivers: Iterable[NodeId]
-    ) -> Iterator[tuple[float, tuple[NodeId, ...]]]:
+    ) -> Iterable[tuple[float, tuple[NodeId, ...]]]:
         groups: dict[float, list[NodeId]] = {}
         for receiver in receivers:
             groups.setdefault(self.mean_latency_s(sender, receiver), []).append(receiver)
-        yield from ((latency_s, tuple(group)) for latency_s, group in groups.items())
+        return [(latency_s, tuple(group)) for latency_s, group in groups.items()]
 
     def _delays_s(self, sender: NodeId, receiver: NodeId, number: int) -> tuple[float, ...]:
         """One delay, or two where the broker has not heard of the first one's arrival."""

@@ -8,6 +8,7 @@ Loss and partitions strike at the broker, single deliveries; what the broker ret
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from p2pfl.codec.frame import encoded_bytes
 from p2pfl.codec.tensors import payload_of, vector_of
@@ -47,8 +48,7 @@ class Retained:
     presence: Presence | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Parcel:
+class Parcel(NamedTuple):
     """One message on its way to the nodes that will get it at the same moment."""
 
     message: Message
@@ -57,15 +57,14 @@ class Parcel:
     retained: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Posting:
+class Posting(NamedTuple):
     """One message on its way to the broker."""
 
     sender: NodeId
     message: Message
     receivers: tuple[NodeId, ...]
-    retain: bool
     size_bytes: int
+    retain: bool
 
 
 @dataclass(slots=True)
@@ -102,7 +101,7 @@ class StarNetwork:
             down = config.node_downlink_bytes_per_s.get(node, config.downlink_bytes_per_s)
             if up is not None:
                 self._uplinks[node] = LinkQueue(
-                    clock, up, done=self._pass_on, superseded=partial(self._supersede, node)
+                    clock, up, done=self._arrive, superseded=partial(self._supersede, node)
                 )
             if down is not None:
                 self._downlinks[node] = LinkQueue(
@@ -116,11 +115,11 @@ class StarNetwork:
     ) -> None:
         """Take a message from its sender."""
         size = self.size_bytes(message)
-        posting = Posting(sender, message, receivers, retain, size)
-        uplink = self._uplinks.get(sender)
+        uplink = self._uplinks.get(sender) if self._uplinks else None
         if uplink is None:
-            self._pass_on(posting)
+            self._pass_on(sender, message, receivers, size, retain=retain)
             return
+        posting = Posting(sender, message, receivers, size, retain)
         key = (*_kind(message), retain, receivers)
         self._posted += 1
         uplink.put(posting, size, key=key, number=self._posted)
@@ -183,26 +182,39 @@ class StarNetwork:
 
     # ------------------------------------------------------------ at the broker
 
-    def _pass_on(self, posting: Posting) -> None:
+    def _arrive(self, posting: Posting) -> None:
+        sender, message, receivers, size, retain = posting
+        self._pass_on(sender, message, receivers, size, retain=retain)
+
+    def _pass_on(
+        self,
+        sender: NodeId,
+        message: Message,
+        receivers: tuple[NodeId, ...],
+        size: int,
+        *,
+        retain: bool,
+    ) -> None:
         """The broker has got the message whole."""
-        sender, receivers = posting.sender, posting.receivers
-        message, size = self._as_received(posting.message), posting.size_bytes
+        if self.config.codec != "float32":
+            message = self._as_received(message)
         self._count(sender, message, size, len(receivers))
-        if posting.retain:
+        if retain:
             self._retain(sender, message)
         self._sent += 1
         number = self._sent
         if self.partitions:
             receivers = tuple(r for r in receivers if not self.partitions.apart(sender, r))
         for delay_s, some in self.law.arrivals(sender, receivers, number):
-            if not self._downlinks:
-                self._send_down(delay_s, Parcel(message, some, size), number)
-                continue
-            # Whoever has a downlink of his own gets it at a time of his own.
-            free = tuple(r for r in some if r not in self._downlinks)
-            groups = [(r,) for r in some if r in self._downlinks] + ([free] if free else [])
-            for group in groups:
+            for group in self._together(some) if self._downlinks else (some,):
                 self._send_down(delay_s, Parcel(message, group, size), number)
+
+    def _together(self, receivers: tuple[NodeId, ...]) -> Iterable[tuple[NodeId, ...]]:
+        """Whoever has a downlink of his own gets it at a time of his own."""
+        yield from ((r,) for r in receivers if r in self._downlinks)
+        free = tuple(r for r in receivers if r not in self._downlinks)
+        if free:
+            yield free
 
     def _send_down(self, delay_s: float, parcel: Parcel, number: int) -> None:
         """Let a parcel arrive, or join its only receiver's downlink, after the latency."""
@@ -219,7 +231,7 @@ class StarNetwork:
 
     def _as_received(self, message: Message) -> Message:
         """The message with its numbers rounded as the wire rounds them."""
-        if self.config.codec == "float32" or not isinstance(message, ModelMessage):
+        if not isinstance(message, ModelMessage):
             return message
         return ModelMessage(message.header, self._rounded(message.vector))
 
