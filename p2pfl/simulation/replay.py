@@ -124,7 +124,7 @@ class Replay:
         self, folder: Path, *, trainer: Trainer | None = None, trace: Trace | None = None
     ) -> None:
         self.lives = [Life(file, read_head(file)) for file in find_histories(folder)]
-        self.lives.sort(key=lambda life: life.head.life)
+        self.lives.sort(key=lambda life: (life.head.node, life.head.life))
         first = self.lives[0].head
         for life in self.lives:
             if (life.head.run, life.head.experiment) != (first.run, first.experiment):
