@@ -75,7 +75,7 @@ class Peer:
             self.state = presence.state
             self._settle()
             return True
-        if presence.sent_s < self.told_s:
+        if presence.sent_s < self.told_s or self.state is PresenceState.LEFT:
             return False
         self.told_s = presence.sent_s
         self.state = presence.state

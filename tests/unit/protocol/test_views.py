@@ -211,3 +211,11 @@ def test_a_retained_presence_is_no_sign_of_life(bench: Bench) -> None:
 
 def test_a_peer_that_said_nothing_yet_is_infinitely_old(bench: Bench) -> None:
     assert bench.node.neighbourhood.peers[N1].age_s(0.0) == float("inf")
+
+
+def test_a_late_beat_does_not_revive_one_who_has_left(bench: Bench) -> None:
+    bench.model("n1", 3, 1.0)
+    bench.beat("n1", 2.0, state=PresenceState.LEFT)
+    bench.beat("n1", 3.0, version=3)
+    assert bench.mixed(3.0) == set()
+    assert bench.node.refused[("n1", "old")] == 1
