@@ -50,7 +50,8 @@ def digits(**tables: Any) -> Experiment:  # noqa: ANN401 - the same
         "model": {"kind": "mlp", "hidden": [16]},
         "training": {"learning_rate": 0.1, "local_steps": 4},
         "partition": {"kind": "dirichlet", "alpha": 0.5},
-        "compute": {},
+        # Paced: without it a node may do all its work before the others' processes get a turn.
+        "compute": {"step_s": 0.003},
         "stop": {"steps": 400},
     }
     return experiment(**(learned | tables))
