@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from p2pfl.runtime.run import run_experiment
     from p2pfl.simulation.simulate import simulate
     from p2pfl.transport.base import Transport
+    from p2pfl.transport.broker import EmbeddedBroker
     from p2pfl.transport.memory import MemoryNetwork, MemoryTransport
     from p2pfl.transport.mqtt import MqttTransport
     from p2pfl.types import NodeId, Vector
@@ -113,6 +114,7 @@ _HOMES: Final = {
     "run_experiment": "p2pfl.runtime.run",
     "simulate": "p2pfl.simulation.simulate",
     "Transport": "p2pfl.transport.base",
+    "EmbeddedBroker": "p2pfl.transport.broker",
     **dict.fromkeys(("MemoryNetwork", "MemoryTransport"), "p2pfl.transport.memory"),
     "MqttTransport": "p2pfl.transport.mqtt",
     **dict.fromkeys(("NodeId", "Vector"), "p2pfl.types"),
@@ -151,6 +153,7 @@ __all__ = [
     "Crash",
     "Data",
     "DataError",
+    "EmbeddedBroker",
     "Evaluation",
     "Experiment",
     "ExperimentConfig",

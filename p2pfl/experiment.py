@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD
@@ -19,6 +19,7 @@ from p2pfl.config.load import load_config
 from p2pfl.config.schema import ExperimentConfig, TopologyConfig
 from p2pfl.config.write import config_digest
 from p2pfl.errors import ConfigError
+from p2pfl.learning.own import load_function
 from p2pfl.learning.trainer import Trainer
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
@@ -79,7 +80,8 @@ class Experiment:
     @property
     def label(self) -> str:
         """The algorithm's name, as tables and pictures show it."""
-        return LABELS[self.config.algorithm.kind]
+        kind = self.config.algorithm.kind
+        return LABELS.get(kind, kind.rpartition(":")[2])
 
     @cached_property
     def digest(self) -> str:
@@ -94,7 +96,8 @@ class Experiment:
             **{f.name: getattr(c, f.name) for f in fields(TopologyConfig)}, base=self.folder
         )
         self._check_nodes(topology.graph.nodes)
-        if topology.graph.directed and self.config.algorithm.kind in ("pull_mix", "dpsgd"):
+        gossips = self.config.algorithm.kind not in ("fedavg", "local", "centralized")
+        if topology.graph.directed and gossips and self.rule.capabilities.undirected:
             raise ConfigError(
                 f"{self.label} needs an undirected graph: on one-way links its symmetric weights "
                 "do not exist and some nodes' data would count more than others'; give an "
@@ -117,9 +120,27 @@ class Experiment:
             return self._star()
         if kind in ("local", "centralized"):
             return {n: Place(node=n, neighbours=(), algorithm=LocalOnly()) for n in self.learners}
-        rule = DPSGD() if kind == "dpsgd" else PullMix(self.config.algorithm.when)
         rows = self.topology.rows()
-        return {n: Place(node=n, neighbours=rows[n], algorithm=rule) for n in self.learners}
+        return {n: Place(node=n, neighbours=rows[n], algorithm=self.rule) for n in self.learners}
+
+    @cached_property
+    def rule(self) -> Algorithm[Any]:
+        """What a gossiping node follows: built in, or the user's own class.
+
+        Raises:
+            ConfigError: the class cannot be found, or is no algorithm.
+        """
+        kind = self.config.algorithm.kind
+        if ":" not in kind:
+            return DPSGD() if kind == "dpsgd" else PullMix(self.config.algorithm.when)
+        rule = load_function(kind, folder=str(self.folder))()
+        missing = [name for name in ("advance", "finish") if not hasattr(rule, name)]
+        if missing:
+            raise ConfigError(
+                f"algorithm.kind {kind!r} has no {' and no '.join(missing)}: derive it from "
+                "p2pfl.VectorAlgorithm"
+            )
+        return cast("Algorithm[Any]", rule)
 
     @property
     def edges(self) -> tuple[tuple[NodeId, NodeId], ...]:
@@ -147,13 +168,18 @@ class Experiment:
     @property
     def staleness_bound(self) -> float:
         """The largest staleness that may ever be mixed, in `staleness_unit`; inf: no bound."""
-        return 0.0 if self.config.algorithm.kind == "dpsgd" else self.policy.limit
+        return 0.0 if self._synchronous else self.policy.limit
+
+    @property
+    def _synchronous(self) -> bool:
+        kind = self.config.algorithm.kind
+        return (kind == "dpsgd" or ":" in kind) and self.rule.capabilities.synchronous
 
     @property
     def staleness_unit(self) -> str:
         """What the bound counts, in words for tables."""
         words = {"missed": "periods missed", "age": "seconds", "reads": "reads", "lag": "versions"}
-        if self.policy.policy == "wait" or self.config.algorithm.kind == "dpsgd":
+        if self.policy.policy == "wait" or self._synchronous:
             return "versions"
         return words[self.policy.metric] if self.policy.policy == "drop" else "periods missed"
 

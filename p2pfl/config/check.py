@@ -24,6 +24,7 @@ BUILT_IN_DATA: Final = (
     "npz",
     "quadratic",
 )
+BUILT_IN_ALGORITHMS: Final = ("pull_mix", "dpsgd", "fedavg", "local", "centralized")
 BUILT_IN_MODELS: Final = ("softmax", "mlp", "cnn", "lstm", "quadratic")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
@@ -179,14 +180,15 @@ def _check_topology(config: ExperimentConfig, place: Place) -> None:
 
 
 def _check_task(config: ExperimentConfig, place: Place) -> None:
-    for section, kind, built_in in (
-        ("data", config.data.kind, BUILT_IN_DATA),
-        ("model", config.model.kind, BUILT_IN_MODELS),
+    for section, kind, built_in, own in (
+        ("data", config.data.kind, BUILT_IN_DATA, "module:function"),
+        ("model", config.model.kind, BUILT_IN_MODELS, "module:function"),
+        ("algorithm", config.algorithm.kind, BUILT_IN_ALGORITHMS, "module:Class"),
     ):
         if kind not in built_in and not _FUNCTION.fullmatch(kind):
             raise place.at(f"{section}.kind").error(
                 f"is {shown(kind)}{suggestion(kind, built_in)}"
-                f' (allowed: {", ".join(built_in)} or your own "module:function")'
+                f' (allowed: {", ".join(built_in)} or your own "{own}")'
             )
     if (config.data.kind == "quadratic") != (config.model.kind == "quadratic"):
         raise place.at("model.kind").error(

@@ -10,9 +10,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Final, cast, get_args, get_type_hints
 
-from p2pfl.config.check import check_config, foreign_keys
+from p2pfl.config.check import BUILT_IN_ALGORITHMS, check_config, foreign_keys
 from p2pfl.config.read import Place, read_dataclass, suggestion
-from p2pfl.config.schema import AlgorithmConfig, ExperimentConfig, StalenessConfig, TopologyConfig
+from p2pfl.config.schema import ExperimentConfig, StalenessConfig, TopologyConfig
 from p2pfl.config.write import config_to_mapping
 from p2pfl.errors import ConfigError
 
@@ -125,8 +125,8 @@ def parse_setting(text: str) -> tuple[str, object]:
 
 
 def algorithm_kinds() -> tuple[str, ...]:
-    """Every algorithm that a file may name."""
-    return get_args(get_type_hints(AlgorithmConfig)["kind"])
+    """Every algorithm that comes with p2pfl."""
+    return BUILT_IN_ALGORITHMS
 
 
 def _set(table: dict[str, object], key: str, value: object, source: str) -> None:

@@ -160,9 +160,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmConfig:
-    """The rule by which models combine."""
+    """The rule by which models combine; `kind` may also be the user's own class, `module:Class`."""
 
-    kind: Literal["pull_mix", "dpsgd", "fedavg", "local", "centralized"] = "pull_mix"
+    kind: str = "pull_mix"
+    """pull_mix, dpsgd, fedavg, local, centralized or `module:Class` (made without arguments)."""
     when: Literal["start", "end", "both"] = "both"
     """PullMix: mix before training, after it, or both."""
     participation: float = 1.0

@@ -16,6 +16,8 @@ _log: Final = logging.getLogger("p2pfl.transport")
 
 _BACKOFF_FIRST_S: Final = 0.1
 _BACKOFF_LAST_S: Final = 5.0
+_OPENINGS: Final = 3
+"""A busy broker may drop a connection before it has answered the first subscription: try again."""
 _TOPICS_PER_SUBSCRIBE: Final = 128
 """One SUBSCRIBE packet of so many topics stays below 20 KiB."""
 
@@ -112,6 +114,8 @@ class Link:
         self._ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._failed_openings = 0
+        self._told_lost = False
         """A cancellation may be lost where a connection breaks at the same moment (Python 3.11)."""
         self.connected = False
 
@@ -175,9 +179,12 @@ class Link:
 
     def _lost(self, problem: BaseException) -> None:
         if self._ready is not None and not self._ready.done():
-            raise TransportError(f"broker {self._connector.place}: {problem}")
+            self._failed_openings += 1
+            if self._failed_openings >= _OPENINGS:
+                raise TransportError(f"broker {self._connector.place}: {problem}")
         if self.connected:
             _log.warning("%s: lost broker %s: %s", self._name, self._connector.place, problem)
+            self._told_lost = True
         self.connected = False
 
     async def _serve(self, connection: Connection) -> None:
@@ -208,7 +215,9 @@ class Link:
             except TransportError as problem:
                 _log.debug("%s: %s", self._name, problem)
             else:
-                _log.warning("%s: broker %s is back", self._name, self._connector.place)
+                if self._told_lost:
+                    _log.warning("%s: broker %s is back", self._name, self._connector.place)
+                    self._told_lost = False
                 return connection
 
     async def _subscribe(self, connection: Connection) -> None:

@@ -1,16 +1,21 @@
 """Putting an experiment together, and refusing what cannot be."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from p2pfl.algorithms.base import Advance, Finish, Local, TrainPlan, VectorAlgorithm
 from p2pfl.algorithms.fedavg import FedAvgServer
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.schema import AlgorithmConfig, NetworkConfig, StopConfig, TrainingConfig
 from p2pfl.errors import ConfigError, DataError
 from p2pfl.experiment import CENTRE, SERVER, Experiment, load_experiment
-from p2pfl.types import NodeId
+from p2pfl.messages import Neighbour
+from p2pfl.simulation.simulate import simulate
+from p2pfl.types import NodeId, Vector
 
 
 def make(**tables: Any) -> Experiment:  # noqa: ANN401 - tables as a user writes them
@@ -141,3 +146,39 @@ def test_every_example_can_be_put_together(file: Path) -> None:
     experiment = load_experiment(file)
     assert experiment.places
     assert len(experiment.digest) == 16
+
+
+class NoAlgorithm:
+    """Nothing of the kind."""
+
+
+class Alone(VectorAlgorithm):
+    """A user's own rule: nobody hears anybody."""
+
+    def advance(
+        self, state: Vector, local: Local, neighbours: Sequence[Neighbour]
+    ) -> Advance[Vector]:
+        return Advance(state, train=TrainPlan(state))
+
+    def finish(
+        self, state: Vector, local: Local, neighbours: Sequence[Neighbour], trained: Vector
+    ) -> Finish[Vector]:
+        return Finish(trained, outgoing=())
+
+
+def test_an_algorithm_of_the_users_own_runs_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "my_rules", sys.modules[__name__])
+    own = make(algorithm={"kind": "my_rules:Alone"})
+    assert own.label == "Alone"
+    assert own.place("n0").neighbours
+    alone, together = simulate(own), simulate(make())
+    assert alone.final.steps == together.final.steps
+    assert alone.final.bytes_total < together.final.bytes_total
+
+
+def test_a_class_that_is_no_algorithm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "my_rules", sys.modules[__name__])
+    with pytest.raises(ConfigError, match="no advance and no finish"):
+        _ = make(algorithm={"kind": "my_rules:NoAlgorithm"}).places
+    with pytest.raises(ConfigError, match=r"algorithm\.kind.*pull_mx.*pull_mix"):
+        make(algorithm={"kind": "pull_mx"})
