@@ -132,7 +132,8 @@ def test_two_hosts_that_share_only_a_broker_learn_together(
     outputs = [ended(process, within_s=90.0) for process in nodes]
     assert all(accuracy(output) > 0.85 for output in outputs), outputs
     first, second = (np.load(tmp_path / f"{node}.npy") for node in ("n0", "n1"))
-    assert 0.0 < float(np.linalg.norm(first - second)) < 0.2 * float(np.linalg.norm(first))
+    # With both final models at hand, both serve the same mean.
+    assert float(np.linalg.norm(first - second)) < 0.2 * float(np.linalg.norm(first))
 
 
 def test_a_host_with_a_wrong_password_is_told_so(hosts: Hosts, broker: str) -> None:
