@@ -39,7 +39,9 @@ class Task:
     train_x: Array
     train_y: Array
     shards: Mapping[NodeId, slice]
-    """Where each node's samples lie in the training arrays."""
+    """Where each node's samples lie in the training arrays; only of nodes whose data are kept."""
+    sizes: Mapping[NodeId, int]
+    """How many training samples each node was dealt, kept here or not."""
     test_x: Array
     test_y: Array
     test_shards: Mapping[NodeId, slice]
@@ -57,8 +59,7 @@ class Task:
 
     def samples(self, node: NodeId) -> int:
         """How many training samples this node holds; 0 for a node without data (a server)."""
-        shard = self.shards.get(node)
-        return 0 if shard is None else shard.stop - shard.start
+        return self.sizes.get(node, 0)
 
 
 def build_task(
@@ -177,6 +178,7 @@ def task_from_dataset(
         train_x=split.train_x,
         train_y=split.train_y,
         shards=split.shards,
+        sizes=split.sizes,
         test_x=split.test_x[:limit],
         test_y=split.test_y[:limit],
         test_shards=split.test_shards,
@@ -209,6 +211,7 @@ class _Split:
     train_x: Array
     train_y: Array
     shards: dict[NodeId, slice]
+    sizes: dict[NodeId, int]
     test_x: Array
     test_y: Array
     test_shards: dict[NodeId, slice]
@@ -222,7 +225,8 @@ def _split_shared(
     assert dataset.test_y is not None
     rows, shards = _join({k: p for k, p in parts.items() if k in kept})
     x, y = dataset.train_x[rows], dataset.train_y[rows]
-    return _Split(x, y, shards, dataset.test_x, dataset.test_y, {})
+    sizes = {node: len(part) for node, part in parts.items()}
+    return _Split(x, y, shards, sizes, dataset.test_x, dataset.test_y, {})
 
 
 def _split_own(
@@ -233,17 +237,18 @@ def _split_own(
     Who keeps no node with such samples (a server) is measured on those of all.
     """
     held = {k: p[: max(1, len(p) // HELD_OUT)] for k, p in parts.items() if len(p) > 1}
-    train = {k: p[len(held.get(k, ())) :] for k, p in parts.items() if k in kept}
+    train = {k: p[len(held.get(k, ())) :] for k, p in parts.items()}
+    sizes = {node: len(part) for node, part in train.items()}
     if not held:
         raise DataError(
             f"{dataset.name}: every node has a single sample, so none can be held out for "
             "evaluation: give test_x and test_y, more samples, or fewer nodes"
         )
     held = {k: p for k, p in held.items() if k in kept} or held
-    rows, shards = _join(train)
+    rows, shards = _join({k: p for k, p in train.items() if k in kept})
     test_rows, test_shards = _join(held)
     x, y = dataset.train_x, dataset.train_y
-    return _Split(x[rows], y[rows], shards, x[test_rows], y[test_rows], test_shards)
+    return _Split(x[rows], y[rows], shards, sizes, x[test_rows], y[test_rows], test_shards)
 
 
 def _join(parts: Mapping[NodeId, Indices]) -> tuple[Indices, dict[NodeId, slice]]:

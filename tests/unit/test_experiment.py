@@ -89,6 +89,22 @@ def test_fedavgs_rounds_do_the_work_that_was_asked_for(participation: float, rou
     assert node.algorithm.rounds == rounds
 
 
+def test_a_server_that_keeps_one_clients_data_still_counts_the_epochs_of_all() -> None:
+    """A real server's process loads as little data as it can."""
+    experiment = make(
+        algorithm={"kind": "fedavg"},
+        training={"learning_rate": 0.1, "local_epochs": 1},
+        stop={"steps": 100},
+    )
+    rounds = []
+    for only in (None, experiment.learners[:1]):
+        trainer = experiment.make_trainer(only=only)
+        node = experiment.make_node(SERVER, run="r", trainer=trainer, x0=trainer.initial())
+        assert isinstance(node.algorithm, FedAvgServer)
+        rounds.append(node.algorithm.rounds)
+    assert rounds == [5, 5]
+
+
 def test_centralized_learning_does_all_nodes_work_at_one() -> None:
     experiment = make(algorithm={"kind": "centralized"})
     trainer = experiment.make_trainer()
