@@ -1,12 +1,13 @@
 """How a run is shown on a terminal: its progress, and what it came to in a few lines."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from p2pfl.results.record import NetworkSample, RunResult
+    from p2pfl.simulation.profile import Part
 
     Tell = Callable[[str, float | None, NetworkSample], None]
 
@@ -46,6 +47,19 @@ def summary_lines(result: "RunResult") -> list[str]:
             f" {busiest.node} with {bytes_text(busiest.out_bytes + busiest.in_bytes)}"
         )
     return lines + [f"note        {note}" for note in result.notes]
+
+
+def profile_lines(seconds: "Mapping[Part, float]", *, steps: int) -> list[str]:
+    """Where the time of a simulation went, as a small table; a node-step is a gradient step."""
+    total = sum(seconds.values())
+    lines = [f"{'where the time went':20}{'seconds':>10}{'share':>9}{'us per node-step':>18}"]
+    for part, value in [*seconds.items(), ("in all", total)]:
+        share = value / total if total else 0.0
+        # What is done once per run has no price per step.
+        once = part in ("start-up", "writing", "in all") or not steps
+        each = "-" if once else f"{1e6 * value / steps:,.1f}"
+        lines.append(f"{part:20}{value:>10.3f}{100 * share:>7.1f} %{each:>18}")
+    return lines
 
 
 @contextmanager

@@ -6,12 +6,13 @@
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import add_experiment_arguments, add_folder_argument, read_experiment
-from p2pfl.cli.shown import progress_shown, summary_lines
+from p2pfl.cli.shown import profile_lines, progress_shown, summary_lines
 
 if TYPE_CHECKING:
     from p2pfl.simulation.replay import Replay
@@ -22,10 +23,11 @@ DIFFERS: Final = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds FILE, --set, --seed, --out, --trace and --replay."""
+    """Adds FILE, --set, --seed, --out, --trace, --profile and --replay."""
     add_experiment_arguments(parser, needs_file=False)
     add_folder_argument(parser)
     parser.add_argument("--trace", action="store_true", help=f"write {TRACE}, a line per event")
+    parser.add_argument("--profile", action="store_true", help="tell where the time went")
     parser.add_argument(
         "--replay",
         type=Path,
@@ -48,9 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(
                 "--replay repeats what was recorded: leave FILE, --set and --seed out"
             )
+        if arguments.profile:
+            raise ConfigError("--profile tells of a simulation; leave it out with --replay")
         return _replay(arguments.replay, trace=arguments.trace)
     if arguments.file is None:
         raise ConfigError("simulate what? give FILE, or --replay DIR")
+    return _simulate(arguments)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from p2pfl.simulation.profile import Profile
+
+    profile = Profile(time.perf_counter) if arguments.profile else None
+    from p2pfl.report.page import write_report
     from p2pfl.results.folder import REPORT, new_run_folder, write_run
     from p2pfl.simulation.simulate import simulate
 
@@ -64,19 +76,20 @@ def run(arguments: argparse.Namespace) -> int:
             trainer=trainer,
             trace_file=folder / TRACE if arguments.trace else None,
             progress=lambda sample: tell(experiment.label, experiment.config.stop.time_s, sample),
+            profile=profile,
         )
     result = replace(result, wall_s=time.perf_counter() - began_s)
-    write_run(result, folder, layout=getattr(trainer, "layout", ()))
-    from p2pfl.report.page import write_report
-
-    report = write_report([result], folder / REPORT)
-    sys.stdout.write("\n".join([*summary_lines(result), f"report      {report}"]) + "\n")
+    with nullcontext() if profile is None else profile.during("writing"):
+        write_run(result, folder, layout=getattr(trainer, "layout", ()))
+        report = write_report([result], folder / REPORT)
+    lines = [*summary_lines(result), f"report      {report}"]
+    if profile is not None:
+        lines += ["", *profile_lines(profile.seconds, steps=result.final.steps)]
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
 def _replay(folder: Path, *, trace: bool) -> int:
-    from contextlib import nullcontext
-
     from p2pfl.simulation.replay import Replay
     from p2pfl.simulation.trace import Trace
 

@@ -15,6 +15,7 @@ from p2pfl.results.record import NetworkSample, NodeSample, RunResult
 from p2pfl.simulation.devices import devices_of
 from p2pfl.simulation.faults import Faults
 from p2pfl.simulation.network import StarNetwork
+from p2pfl.simulation.profile import Part, Profile
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import Inhabitant, World
 from p2pfl.types import NodeId
@@ -30,10 +31,12 @@ def simulate(
     trainer: Trainer | None = None,
     trace_file: Path | None = None,
     progress: Progress | None = None,
+    profile: Profile | None = None,
 ) -> RunResult:
     """Run the experiment in virtual time; the same seed gives the same result, bit for bit.
 
-    `trainer` may be handed in to share loaded data between runs of one task and seed.
+    `trainer` may be handed in to share loaded data between runs of one task and seed. `profile`
+    learns where the time goes, by its own clock.
     """
     if seed is not None and seed != experiment.config.seed:
         experiment, trainer = experiment.replace(seed=seed), None
@@ -42,7 +45,7 @@ def simulate(
         nullcontext() if trace_file is None else trace_file.open("w", encoding="utf-8")
     )
     with lines as file:
-        return Simulation(experiment, ready, Trace(file), progress).run()
+        return Simulation(experiment, ready, Trace(file), progress, profile).run()
 
 
 class Simulation:
@@ -54,12 +57,14 @@ class Simulation:
         trainer: Trainer,
         trace: Trace,
         progress: Progress | None = None,
+        profile: Profile | None = None,
     ) -> None:
         self.experiment = experiment
-        self.trainer = trainer
+        self.trainer = trainer if profile is None else profile.trainer(trainer)
         self.trace = trace
         self.curve: list[NetworkSample] = []
         self.samples: list[NodeSample] = []
+        self._profile = profile
         config, nodes = experiment.config, experiment.topology.graph.nodes
         self._devices = devices_of(config.compute, nodes, seed=config.seed)
         self.world = self._make_world()
@@ -69,6 +74,10 @@ class Simulation:
 
     def run(self) -> RunResult:
         """Let the world run to its end and sum up."""
+        with self._during("events"):
+            return self._run()
+
+    def _run(self) -> RunResult:
         self.faults.plan()
         self.world.start()
         self._schedule()
@@ -88,9 +97,12 @@ class Simulation:
                 hearers[peer].append(place.node)
 
         def make_node(name: NodeId) -> Node:
-            return experiment.make_node(
+            node = experiment.make_node(
                 name, run=f"{config.name}-simulated", trainer=trainer, x0=x0
             )
+            if self._profile is not None:
+                node.algorithm = self._profile.algorithm(node.algorithm)
+            return node
 
         return World(
             make_node=make_node,
@@ -118,6 +130,9 @@ class Simulation:
         self._evaluate()
         self.world.end(reason)
 
+    def _during(self, part: Part) -> AbstractContextManager[None]:
+        return nullcontext() if self._profile is None else self._profile.during(part)
+
     # ------------------------------------------------------------ measuring
 
     def _evaluate_and_plan(self) -> None:
@@ -134,6 +149,13 @@ class Simulation:
 
     def _evaluate(self) -> None:
         """Score every living learner's served model, and the mean of their x."""
+        with self._during("evaluation"):
+            point = self._measured()
+        self.curve.append(point)
+        if self._progress is not None:
+            self._progress(point)
+
+    def _measured(self) -> NetworkSample:
         world, now = self.world, self.world.now_s
         learners = [world.inhabitants[name] for name in self.experiment.learners]
         living = [one for one in learners if one.alive]
@@ -146,16 +168,13 @@ class Simulation:
         average = (
             self.trainer.evaluate([mean_model(publics)], names[:1])[0].accuracy if living else None
         )
-        point = network_sample(
+        return network_sample(
             taken,
             at_s=now,
             accuracy_average_model=average,
             distance=consensus_distance(publics) if living else None,
             endpoint_bytes=[e.total_bytes for e in world.network.endpoints.values()],
         )
-        self.curve.append(point)
-        if self._progress is not None:
-            self._progress(point)
 
     def _node_sample(self, one: Inhabitant, score: Score | None) -> NodeSample:
         endpoint = self.world.network.endpoints[one.name]

@@ -55,6 +55,17 @@ def test_simulate_tells_the_end_and_leaves_a_whole_folder(
     assert run.wall_s > 0
 
 
+def test_a_profile_tells_where_the_time_went(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", str(file), "--profile", "--out", str(tmp_path / "runs")]) == 0
+    _, _, table = capsys.readouterr().out.partition("where the time went")
+    told = [line.split()[0] for line in table.splitlines()[1:]]
+    parts = ["start-up", "training", "mixing", "events", "evaluation", "writing"]
+    assert told == [*parts, "in"]
+    assert table.splitlines()[-1].split()[-2:] == ["%", "-"]
+
+
 def test_a_setting_changes_the_experiment(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     words = ["simulate", str(file), "--out", str(out), "--set", "network.loss=0.5"]
@@ -132,6 +143,7 @@ def test_report_takes_runs_and_whole_comparisons(
         ([], "simulate what? give FILE, or --replay DIR"),
         (["FILE", "--replay", "x"], "leave FILE, --set and --seed out"),
         (["--replay", "x", "--seed", "3"], "leave FILE, --set and --seed out"),
+        (["--replay", "x", "--profile"], "leave it out with --replay"),
         (["--replay", "x"], "x: holds no record; record a run by `p2pfl run --record`"),
     ],
 )
