@@ -26,21 +26,30 @@ if TYPE_CHECKING:
     from p2pfl.algorithms.local import LocalOnly
     from p2pfl.algorithms.pull_mix import PullMix
     from p2pfl.comparison.side_by_side import Comparison, compare_algorithms
+    from p2pfl.comparison.sweep import sweep
+    from p2pfl.comparison.sweep_table import Sweep
     from p2pfl.comparison.table import ComparisonTable, compare, table_of
     from p2pfl.config.schema import (
         AlgorithmConfig,
         ComparisonConfig,
         ExperimentConfig,
     )
+    from p2pfl.config.schema import AvailabilityConfig as Availability
     from p2pfl.config.schema import BrokerConfig as Broker
+    from p2pfl.config.schema import ChurnConfig as Churn
     from p2pfl.config.schema import ComputeConfig as Compute
     from p2pfl.config.schema import CrashConfig as Crash
     from p2pfl.config.schema import DataConfig as Data
     from p2pfl.config.schema import EvaluationConfig as Evaluation
     from p2pfl.config.schema import FaultsConfig as Faults
+    from p2pfl.config.schema import JoinConfig as Join
+    from p2pfl.config.schema import LeaveConfig as Leave
+    from p2pfl.config.schema import LinkConfig as Link
     from p2pfl.config.schema import ModelConfig as Model
     from p2pfl.config.schema import NetworkConfig as Network
+    from p2pfl.config.schema import NetworkPartitionConfig as NetworkPartition
     from p2pfl.config.schema import PartitionConfig as Partition
+    from p2pfl.config.schema import SimulationConfig as Simulation
     from p2pfl.config.schema import StalenessConfig as Staleness
     from p2pfl.config.schema import StopConfig as Stop
     from p2pfl.config.schema import TopologyConfig as Topology
@@ -54,12 +63,15 @@ if TYPE_CHECKING:
         TransportError,
     )
     from p2pfl.experiment import Experiment, load_experiment
+    from p2pfl.learning.dataset import Dataset, dataset_from_arrays
     from p2pfl.messages import Neighbour
     from p2pfl.report.page import write_report
     from p2pfl.results.folder import new_run_folder, read_run, write_run
     from p2pfl.results.record import NetworkSample, NodeSample, NodeTotals, RunResult
     from p2pfl.runtime.peer import run_node
     from p2pfl.runtime.run import run_experiment
+    from p2pfl.simulation.profile import Profile
+    from p2pfl.simulation.replay import Replay
     from p2pfl.simulation.simulate import simulate
     from p2pfl.transport.base import Transport
     from p2pfl.transport.broker import EmbeddedBroker
@@ -90,6 +102,8 @@ _HOMES: Final = {
     "LocalOnly": "p2pfl.algorithms.local",
     "PullMix": "p2pfl.algorithms.pull_mix",
     **dict.fromkeys(("Comparison", "compare_algorithms"), "p2pfl.comparison.side_by_side"),
+    "sweep": "p2pfl.comparison.sweep",
+    "Sweep": "p2pfl.comparison.sweep_table",
     **dict.fromkeys(("ComparisonTable", "compare", "table_of"), "p2pfl.comparison.table"),
     **dict.fromkeys(("AlgorithmConfig", "ComparisonConfig", "ExperimentConfig"), _SCHEMA),
     **dict.fromkeys(
@@ -104,6 +118,7 @@ _HOMES: Final = {
         "p2pfl.errors",
     ),
     **dict.fromkeys(("Experiment", "load_experiment"), "p2pfl.experiment"),
+    **dict.fromkeys(("Dataset", "dataset_from_arrays"), "p2pfl.learning.dataset"),
     "Neighbour": "p2pfl.messages",
     "write_report": "p2pfl.report.page",
     **dict.fromkeys(("new_run_folder", "read_run", "write_run"), "p2pfl.results.folder"),
@@ -112,6 +127,8 @@ _HOMES: Final = {
     ),
     "run_node": "p2pfl.runtime.peer",
     "run_experiment": "p2pfl.runtime.run",
+    "Profile": "p2pfl.simulation.profile",
+    "Replay": "p2pfl.simulation.replay",
     "simulate": "p2pfl.simulation.simulate",
     "Transport": "p2pfl.transport.base",
     "EmbeddedBroker": "p2pfl.transport.broker",
@@ -122,29 +139,39 @@ _HOMES: Final = {
 """Public name -> the module that holds it."""
 
 _PARTS: Final = (
+    "Availability",
     "Broker",
+    "Churn",
     "Compute",
     "Crash",
     "Data",
     "Evaluation",
     "Faults",
+    "Join",
+    "Leave",
+    "Link",
     "Model",
     "Network",
+    "NetworkPartition",
     "Partition",
+    "Simulation",
     "Staleness",
     "Stop",
     "Topology",
     "Training",
 )
-"""Parts of an experiment, under the names of their sections: `Network` is `NetworkConfig`."""
+"""Parts of an experiment, named as their sections: `Network` is `NetworkConfig`, a `Link` is one of
+its links."""
 
 __all__ = [
     "DPSGD",
     "Advance",
     "Algorithm",
     "AlgorithmConfig",
+    "Availability",
     "Broker",
     "Capabilities",
+    "Churn",
     "Comparison",
     "ComparisonConfig",
     "ComparisonTable",
@@ -153,6 +180,7 @@ __all__ = [
     "Crash",
     "Data",
     "DataError",
+    "Dataset",
     "EmbeddedBroker",
     "Evaluation",
     "Experiment",
@@ -161,6 +189,9 @@ __all__ = [
     "FedAvgClient",
     "FedAvgServer",
     "Finish",
+    "Join",
+    "Leave",
+    "Link",
     "Local",
     "LocalOnly",
     "MemoryNetwork",
@@ -169,6 +200,7 @@ __all__ = [
     "MqttTransport",
     "Neighbour",
     "Network",
+    "NetworkPartition",
     "NetworkSample",
     "NodeId",
     "NodeSample",
@@ -176,12 +208,16 @@ __all__ = [
     "Outgoing",
     "P2pflError",
     "Partition",
+    "Profile",
     "ProtocolError",
     "PullMix",
     "RefusedError",
+    "Replay",
     "RunResult",
+    "Simulation",
     "Staleness",
     "Stop",
+    "Sweep",
     "Topology",
     "TrainPlan",
     "Training",
@@ -192,12 +228,14 @@ __all__ = [
     "__version__",
     "compare",
     "compare_algorithms",
+    "dataset_from_arrays",
     "load_experiment",
     "new_run_folder",
     "read_run",
     "run_experiment",
     "run_node",
     "simulate",
+    "sweep",
     "table_of",
     "write_report",
     "write_run",

@@ -296,6 +296,13 @@ class Experiment:
             algorithm = replace(algorithm, rounds=self._rounds(algorithm, trainer))
         return Node(settings, algorithm, x0)
 
+    def share_done(self, *, at_s: float, steps: int) -> float:
+        """How much of the run is done by this time and these steps of all nodes, from 0 to 1."""
+        stop = self.config.stop
+        by_time = at_s / stop.time_s if stop.time_s else 0.0
+        by_steps = steps / (stop.steps * len(self.topology.graph)) if stop.steps else 0.0
+        return min(1.0, max(by_time, by_steps))
+
     def _steps_max(self) -> int | None:
         """Steps at which a node finishes by itself; a star's clients are ended by their server."""
         steps, kind = self.config.stop.steps, self.config.algorithm.kind

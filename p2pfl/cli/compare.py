@@ -17,7 +17,7 @@ from p2pfl.cli.arguments import (
     password_of,
     read_experiment,
 )
-from p2pfl.cli.shown import progress_shown
+from p2pfl.cli.shown import progress_shown, tell_note
 from p2pfl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -125,9 +125,11 @@ def _simulated(
                 began_s.append(time.perf_counter())
                 return
             what = one.label if len(seeds) == 1 else f"{one.label}, seed {one.config.seed}"
-            tell(what, one.config.stop.time_s, sample)
+            tell(what, one.share_done(at_s=sample.at_s, steps=sample.steps), sample)
 
-        compared = compare_algorithms(experiment, algorithms=names, seeds=seeds, progress=progress)
+        compared = compare_algorithms(
+            experiment, algorithms=names, seeds=seeds, progress=progress, tell_note=tell_note
+        )
     ends_s = [*began_s[1:], time.perf_counter()]
     return [
         replace(result, wall_s=end_s - start_s)

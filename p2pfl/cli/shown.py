@@ -1,7 +1,7 @@
 """How a run is shown on a terminal: its progress, and what it came to in a few lines."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from p2pfl.results.record import NetworkSample, RunResult
     from p2pfl.simulation.profile import Part
 
-    Tell = Callable[[str, float | None, NetworkSample], None]
+    Tell = Callable[[str, float, NetworkSample], None]
 
 _SHARES: Final = 1000
 """Steps of the progress bar."""
 
 
-def summary_lines(result: "RunResult") -> list[str]:
-    """What a run came to, in a few aligned lines."""
+def summary_lines(result: "RunResult", *, told: Collection[str] = ()) -> list[str]:
+    """What a run came to, in a few aligned lines; notes that were told already are left out."""
     from p2pfl.comparison.units import bytes_text, count_text, number_text, percent_text
 
     final, busiest = result.final, result.busiest
@@ -46,7 +46,7 @@ def summary_lines(result: "RunResult") -> list[str]:
             f"bytes       {bytes_text(total / len(result.learners))} per node; busiest endpoint"
             f" {busiest.node} with {bytes_text(busiest.out_bytes + busiest.in_bytes)}"
         )
-    return lines + [f"note        {note}" for note in result.notes]
+    return lines + [f"note        {note}" for note in result.notes if note not in told]
 
 
 def profile_lines(seconds: "Mapping[Part, float]", *, steps: int) -> list[str]:
@@ -62,9 +62,18 @@ def profile_lines(seconds: "Mapping[Part, float]", *, steps: int) -> list[str]:
     return lines
 
 
+def tell_note(note: str) -> None:
+    """What slows a run down, or what else must be known of it, on stderr."""
+    sys.stderr.write(f"note: {note}\n")
+    sys.stderr.flush()
+
+
 @contextmanager
 def progress_shown() -> "Iterator[Tell]":
-    """A bar on a terminal, a line per tenth in a pipe, both on stderr; told (what, end, sample)."""
+    """A bar on a terminal, a line per tenth in a pipe, both on stderr; told (what, share, sample).
+
+    The share is how much of it is done, from 0 to 1.
+    """
     if not sys.stderr.isatty():
         yield _line_teller()
         return
@@ -75,12 +84,10 @@ def progress_shown() -> "Iterator[Tell]":
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {}
 
-        def tell(what: str, end_s: float | None, sample: "NetworkSample") -> None:
+        def tell(what: str, share: float, sample: "NetworkSample") -> None:
             if what not in tasks:
-                total = None if end_s is None else _SHARES
-                tasks[what] = bar.add_task(what, total=total, now="")
-            share = 0 if end_s is None else round(_SHARES * sample.at_s / end_s)
-            bar.update(tasks[what], completed=share, now=_now(sample))
+                tasks[what] = bar.add_task(what, total=_SHARES, now="")
+            bar.update(tasks[what], completed=round(_SHARES * share), now=_now(sample))
 
         yield tell
 
@@ -88,9 +95,9 @@ def progress_shown() -> "Iterator[Tell]":
 def _line_teller() -> "Tell":
     told: dict[str, int] = {}
 
-    def tell(what: str, end_s: float | None, sample: "NetworkSample") -> None:
-        tenth = 0 if end_s is None else int(10 * sample.at_s / end_s)
-        if told.get(what) == tenth and end_s is not None:
+    def tell(what: str, share: float, sample: "NetworkSample") -> None:
+        tenth = int(10 * share)
+        if told.get(what) == tenth:
             return
         told[what] = tenth
         sys.stderr.write(f"{what}: {_now(sample)}\n")

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import add_experiment_arguments, add_folder_argument, read_experiment
-from p2pfl.cli.shown import profile_lines, progress_shown, summary_lines
+from p2pfl.cli.shown import (
+    profile_lines,
+    progress_shown,
+    summary_lines,
+    tell_note,
+)
 
 if TYPE_CHECKING:
     from p2pfl.simulation.replay import Replay
@@ -68,6 +73,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
     experiment = read_experiment(arguments)
     trainer = experiment.make_trainer()
+    for note in trainer.notes:
+        tell_note(note)
     folder = new_run_folder(arguments.out, experiment.config.name)
     began_s = time.perf_counter()
     with progress_shown() as tell:
@@ -75,14 +82,18 @@ def _simulate(arguments: argparse.Namespace) -> int:
             experiment,
             trainer=trainer,
             trace_file=folder / TRACE if arguments.trace else None,
-            progress=lambda sample: tell(experiment.label, experiment.config.stop.time_s, sample),
+            progress=lambda sample: tell(
+                experiment.label,
+                experiment.share_done(at_s=sample.at_s, steps=sample.steps),
+                sample,
+            ),
             profile=profile,
         )
     result = replace(result, wall_s=time.perf_counter() - began_s)
     with nullcontext() if profile is None else profile.during("writing"):
         write_run(result, folder, layout=getattr(trainer, "layout", ()))
         report = write_report([result], folder / REPORT)
-    lines = [*summary_lines(result), f"report      {report}"]
+    lines = [*summary_lines(result, told=trainer.notes), f"report      {report}"]
     if profile is not None:
         lines += ["", *profile_lines(profile.seconds, steps=result.final.steps)]
     sys.stdout.write("\n".join(lines) + "\n")

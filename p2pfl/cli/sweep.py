@@ -222,9 +222,10 @@ def duration_words(left_s: float) -> str:
 
 @contextmanager
 def _progress(grid: "Grid", folder: "SweepFolder") -> "Iterator[Callable[[News], None]]":
-    """A bar on a terminal, a line now and then in a pipe; failures are told at once."""
-    from p2pfl.comparison.sweep_workers import Failed
+    """A bar on a terminal, a line now and then in a pipe; failures and notes are told at once."""
+    from p2pfl.comparison.sweep_workers import Done, Failed
 
+    told: set[str] = set()
     kept = len(folder.read_cells(grid))
     state = Estimate(len(grid.cells), kept)
     if kept:
@@ -237,10 +238,14 @@ def _progress(grid: "Grid", folder: "SweepFolder") -> "Iterator[Callable[[News],
 
         def watch(news: "News") -> None:
             state.hear(news)
-            if isinstance(news, Failed):
-                show(f"failed: {words[news.key]}: {news.sentence}")
-            else:
-                show(None)
+            notes = news.result.notes if isinstance(news, Done) else ()
+            for note in notes:
+                if note not in told:
+                    told.add(note)
+                    show(f"note: {words[news.key]}: {note}")
+            show(
+                f"failed: {words[news.key]}: {news.sentence}" if isinstance(news, Failed) else None
+            )
 
         yield watch
 

@@ -35,16 +35,29 @@ def compare_algorithms(
     algorithms: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     progress: Progress | None = None,
+    tell_note: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Simulate the experiment under its own algorithm and each of `algorithms`, for each seed.
 
     Without `algorithms` these are the file's `[comparison]`; without `seeds` its one seed. All
-    runs of one seed share partition, first model, minibatches and node speeds.
+    runs of one seed share partition, first model, minibatches and node speeds. `tell_note` is told
+    each of the trainers' notes once, before the first run that it concerns.
 
     Raises:
         ConfigError: an algorithm is unknown or impossible on this graph.
     """
     results: list[RunResult] = []
+    told: set[str] = set()
+
+    def ready(one: Experiment) -> Trainer:
+        trainer = one.make_trainer()
+        if tell_note is not None:
+            for note in trainer.notes:
+                if note not in told:
+                    tell_note(note)
+            told.update(trainer.notes)
+        return trainer
+
     for seed in seeds if seeds is not None else (experiment.config.seed,):
         trainer: Trainer | None = None
         for one in variants(experiment.replace(seed=seed), algorithms):
@@ -54,9 +67,9 @@ def compare_algorithms(
                 tell = _teller(progress, one)
             if one.config.algorithm.kind == "centralized":
                 # Its one node holds all the data: another partition, so another trainer.
-                results.append(simulate(one, progress=tell))
+                results.append(simulate(one, trainer=ready(one), progress=tell))
                 continue
-            trainer = trainer if trainer is not None else one.make_trainer()
+            trainer = trainer if trainer is not None else ready(one)
             results.append(simulate(one, trainer=trainer, progress=tell))
     return Comparison(tuple(results))
 

@@ -66,6 +66,7 @@ class CellResult:
     unfinished: tuple[str, ...]
     trace_hash: str
     curve: tuple[NetworkSample, ...]
+    notes: tuple[str, ...] = ()
 
     def time_to_s(self, target: float) -> float | None:
         """When the mean accuracy first reached the target; None: never."""
@@ -90,13 +91,14 @@ def run_cell(task: CellTask, share: Share | None = None) -> CellResult:
     """
     config = config_from_mapping(tomllib.loads(task.experiment), source=task.key)
     experiment = Experiment(config, folder=Path(task.folder))
-    end_s, told = config.stop.time_s, 0.0
+    told = 0.0
 
     def tell(sample: NetworkSample) -> None:
         nonlocal told
-        if share is not None and end_s and sample.at_s >= (told + _STEP) * end_s:
-            told = sample.at_s / end_s
-            share(told)
+        done = experiment.share_done(at_s=sample.at_s, steps=sample.steps)
+        if share is not None and done >= told + _STEP:
+            told = done
+            share(done)
 
     began_s = time.perf_counter()
     result = simulate(experiment, progress=tell)
@@ -131,6 +133,7 @@ def cell_result(result: RunResult, *, wall_s: float) -> CellResult:
         unfinished=summary.unfinished,
         trace_hash=result.trace_hash,
         curve=result.curve,
+        notes=result.notes,
     )
 
 

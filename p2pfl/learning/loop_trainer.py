@@ -58,6 +58,11 @@ class LoopTrainer:
         return self._flat.schema
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: one step after the other is what was asked for."""
+        return ()
+
+    @property
     def layout(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Names and shapes of the parts of a vector, in order."""
         return self._flat.layout

@@ -63,6 +63,11 @@ class Trainer(Protocol):
         """Hash (16 hex digits) of the parameters' names, shapes and dtypes."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is slower than it might be, and why; empty if nothing is."""
+        ...
+
     def initial(self) -> Vector:
         """x0, the same at every node: a function of the experiment's seed alone."""
         ...

@@ -70,14 +70,22 @@ def last_samples(run: RunResult) -> dict[NodeId, NodeSample]:
 
 
 def class_accuracy(group: Group) -> Numbers | None:
-    """Per class the mean accuracy over nodes and seeds at the end; None: the task has none."""
+    """Per class the mean accuracy over nodes and seeds at the end; None: the task has none.
+
+    A class that no evaluation sample is of has no number (nan).
+    """
     rows = [
         sample.per_class
         for run in group.runs
         for sample in last_samples(run).values()
         if sample.per_class
     ]
-    return np.nanmean(np.array(rows, dtype=np.float64), axis=0) if rows else None
+    if not rows:
+        return None
+    values = np.array(rows, dtype=np.float64)
+    known = np.isfinite(values)
+    sums, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def slow_nodes(run: RunResult) -> frozenset[NodeId]:

@@ -214,4 +214,5 @@ class Simulation:
             served={one.name: one.node.served(world.now_s) for one in living},
             public={one.name: one.node.public() for one in living},
             trace_hash=self.trace.digest(),
+            notes=self.trainer.notes,
         )

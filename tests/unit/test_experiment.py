@@ -37,6 +37,15 @@ def test_neighbours_and_weights_come_from_the_graph() -> None:
     assert place.learns
 
 
+def test_a_run_is_as_far_as_the_stop_that_it_is_nearest_to() -> None:
+    both = make(stop={"steps": 10, "time_s": 4.0})
+    assert both.share_done(at_s=1.0, steps=8) == pytest.approx(0.25)
+    assert both.share_done(at_s=1.0, steps=20) == pytest.approx(0.5)
+    assert make().share_done(at_s=1e9, steps=30) == pytest.approx(0.75)
+    assert make().share_done(at_s=1.0, steps=41) == 1.0
+    assert make(stop={"time_s": 4.0}).share_done(at_s=3.0, steps=1000) == pytest.approx(0.75)
+
+
 def test_a_directed_graph_under_pull_mix_is_refused_with_the_reason() -> None:
     directed = {"kind": "exponential", "nodes": 8, "directed": True, "weights": "uniform"}
     with pytest.raises(ConfigError, match="undirected"):

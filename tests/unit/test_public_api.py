@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,60 @@ def test_the_parts_of_an_experiment_have_short_names() -> None:
     table = p2pfl.compare(smooth, rough)
     assert [row.title for row in table.rows] == ["PullMix, loss 0", "PullMix, loss 0.5"]
     assert "PullMix, loss 0.5" in str(table)
+
+
+def test_the_parts_of_the_world_have_short_names() -> None:
+    world = p2pfl.Network(
+        links=(p2pfl.Link(between=("n0", "n1"), loss=0.5),),
+        partitions=(p2pfl.NetworkPartition(from_s=0.1, until_s=0.2, groups=(("n0",),)),),
+    )
+    faults = p2pfl.Faults(
+        crash=(p2pfl.Crash(node="n0", at_s=0.1, restart_s=0.2),),
+        leave=(p2pfl.Leave(node="n1", at_s=0.3),),
+        join=(p2pfl.Join(node="n2", at_s=0.1),),
+        churn=p2pfl.Churn(life_s=9.0, absence_s=0.1),
+    )
+    experiment = p2pfl.Experiment(
+        p2pfl.ExperimentConfig(
+            name="rough",
+            topology=p2pfl.Topology(kind="ring", nodes=4),
+            data=p2pfl.Data(kind="quadratic"),
+            model=p2pfl.Model(kind="quadratic"),
+            training=p2pfl.Training(learning_rate=0.05, local_steps=1),
+            compute=p2pfl.Compute(availability=p2pfl.Availability(on_s=0.2, off_s=0.1)),
+            simulation=p2pfl.Simulation(trainer="loop"),
+            stop=p2pfl.Stop(time_s=0.5),
+            network=world,
+            faults=faults,
+        )
+    )
+    profile = p2pfl.Profile(count().__next__)
+    result = p2pfl.simulate(experiment, profile=profile)
+    assert ("n1", "left") in {(node.node, node.outcome) for node in result.nodes}
+    assert profile.seconds["training"] > 0
+
+
+def test_a_sweep_and_a_data_set_need_no_deeper_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "import p2pfl\nx = [[0.0], [1.0]] * 8\ndef load():\n"
+    text += "    return p2pfl.dataset_from_arrays('own', np.float32(x), np.arange(16) % 2)\n"
+    (tmp_path / "own_data.py").write_text(f"import numpy as np\n{text}")
+    experiment = p2pfl.Experiment(
+        p2pfl.ExperimentConfig(
+            name="own",
+            topology=p2pfl.Topology(kind="path", nodes=2),
+            data=p2pfl.Data(kind="own_data:load"),
+            model=p2pfl.Model(kind="softmax"),
+            training=p2pfl.Training(learning_rate=0.1, local_steps=1, batch_size=2),
+            stop=p2pfl.Stop(steps=3),
+        ),
+        folder=tmp_path,
+    )
+    table = p2pfl.sweep(experiment, {"network.loss": [0.0]}, jobs=1)
+    assert isinstance(table, p2pfl.Sweep)
+    assert [result.steps for result in table.results.values()] == [6]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -20,6 +20,33 @@ comparison = { algorithms = ["dpsgd"] }
 """
 
 
+LOOPED = """
+name = "looped"
+data = "digits"
+model = "looped:make"
+topology = { kind = "path", nodes = 2 }
+training = { learning_rate = 0.05, local_steps = 1 }
+stop = { steps = 2 }
+comparison = { algorithms = ["dpsgd", "centralized"] }
+evaluation = { samples = 10 }
+"""
+MODEL = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
+"""
+"""Its running statistics are state: such a model is trained one at a time."""
+
+
+@pytest.fixture
+def looped(tmp_path: Path) -> Path:
+    (tmp_path / "looped.py").write_text(MODEL, encoding="utf-8")
+    written = tmp_path / "looped.toml"
+    written.write_text(LOOPED, encoding="utf-8")
+    return written
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     written = tmp_path / "bowls.toml"
@@ -64,6 +91,21 @@ def test_a_profile_tells_where_the_time_went(
     parts = ["start-up", "training", "mixing", "events", "evaluation", "writing"]
     assert told == [*parts, "in"]
     assert table.splitlines()[-1].split()[-2:] == ["%", "-"]
+
+
+@pytest.mark.parametrize(
+    "words", [["simulate"], ["compare", "--seeds", "2"], ["sweep", "--seeds", "2", "--jobs", "1"]]
+)
+def test_what_slows_a_run_down_is_told_once_and_kept(
+    words: list[str], looped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "runs"
+    assert main([words[0], str(looped), *words[1:], "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("one model at a time: it keeps state while it trains") == 1
+    assert "one model at a time" not in shown.out
+    if words[0] == "simulate":
+        assert "trains one model at a time" in "".join(read_run(_only(out)).notes)
 
 
 def test_a_setting_changes_the_experiment(file: Path, tmp_path: Path) -> None:

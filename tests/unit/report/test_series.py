@@ -47,6 +47,16 @@ def test_classes_are_averaged_over_the_nodes_at_the_end(make_result: MakeResult)
     np.testing.assert_allclose(values, [0.9, 1.0])
 
 
+def test_a_class_that_was_never_tested_has_no_accuracy(make_result: MakeResult) -> None:
+    run = make_result()
+    nan = float("nan")
+    tested = [replace(s, per_class=(0.5, nan, nan)) for s in run.samples if s.node == "n0"]
+    others = [replace(s, per_class=(0.7, nan, 0.25)) for s in run.samples if s.node == "n1"]
+    values = class_accuracy(Group(title="x", runs=(replace(run, samples=(*tested, *others)),)))
+    assert values is not None
+    np.testing.assert_allclose(values, [0.6, nan, 0.25])
+
+
 def test_slow_nodes_are_those_named_or_those_that_did_far_less(make_result: MakeResult) -> None:
     run = make_result()
     assert slow_nodes(run) == {"n2"}

@@ -48,6 +48,7 @@ class Counting:
     """A trainer that adds one, and counts in its momentum."""
 
     dimension, schema = 2, "schema"
+    notes: tuple[str, ...] = ()
 
     def initial(self) -> Vector:
         return np.zeros(2, np.float32)
