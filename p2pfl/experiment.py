@@ -1,7 +1,7 @@
 """An experiment put together: from validated configuration to nodes that either driver can run."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields, replace
 from functools import cached_property
 from itertools import islice
 from math import ceil
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from p2pfl.algorithms.base import Algorithm
-from p2pfl.algorithms.dpsgd import DPSGD
-from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
+from p2pfl.algorithms.fedavg import FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
-from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.algorithms.suite import GOSSIPS, LABELS, STARS, make_rule
 from p2pfl.config.check import check_config
 from p2pfl.config.check_world import SERVER_TOO, named_nodes
 from p2pfl.config.load import load_config
@@ -21,9 +20,10 @@ from p2pfl.config.write import config_digest
 from p2pfl.errors import ConfigError
 from p2pfl.learning.own import load_function
 from p2pfl.learning.trainer import Trainer
+from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
-from p2pfl.protocol.staleness import StalenessPolicy
+from p2pfl.protocol.staleness import DiscountLaw, StalenessPolicy
 from p2pfl.topology.build import Topology, build_topology
 from p2pfl.types import NodeId, Vector
 
@@ -32,25 +32,6 @@ if TYPE_CHECKING:
 
 SERVER: Final = NodeId("server")
 CENTRE: Final = NodeId("centralized")
-
-LABELS: Final[Mapping[str, str]] = {
-    "pull_mix": "PullMix",
-    "dpsgd": "D-PSGD",
-    "fedavg": "FedAvg",
-    "local": "local only",
-    "centralized": "centralized",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """One endpoint of the run: whom it hears with which weight, and the rule that it follows."""
-
-    node: NodeId
-    neighbours: tuple[tuple[NodeId, float], ...]
-    algorithm: Algorithm[Any]
-    learns: bool = True
-    """False for a server: it holds no data."""
 
 
 class Experiment:
@@ -96,8 +77,7 @@ class Experiment:
             **{f.name: getattr(c, f.name) for f in fields(TopologyConfig)}, base=self.folder
         )
         self._check_nodes(topology.graph.nodes)
-        gossips = self.config.algorithm.kind not in ("fedavg", "local", "centralized")
-        if topology.graph.directed and gossips and self.rule.capabilities.undirected:
+        if topology.graph.directed and self._gossips and self.rule.capabilities.undirected:
             raise ConfigError(
                 f"{self.label} needs an undirected graph: on one-way links its symmetric weights "
                 "do not exist and some nodes' data would count more than others'; give an "
@@ -115,13 +95,13 @@ class Experiment:
     @cached_property
     def places(self) -> Mapping[NodeId, Place]:
         """Every endpoint of the run, in order; a server comes last."""
-        kind = self.config.algorithm.kind
-        if kind == "fedavg":
-            return self._star()
-        if kind in ("local", "centralized"):
-            return {n: Place(node=n, neighbours=(), algorithm=LocalOnly()) for n in self.learners}
-        rows = self.topology.rows()
-        return {n: Place(node=n, neighbours=rows[n], algorithm=self.rule) for n in self.learners}
+        c, learners = self.config, self.learners
+        if c.algorithm.kind in STARS:
+            given = self._parameters
+            return star_places(c.algorithm.kind, learners, given, server=SERVER, seed=c.seed)
+        if not self._gossips:
+            return {n: Place(node=n, neighbours=(), algorithm=LocalOnly()) for n in learners}
+        return graph_places(self.topology, self.rule, seed=c.seed)
 
     @cached_property
     def rule(self) -> Algorithm[Any]:
@@ -132,7 +112,7 @@ class Experiment:
         """
         kind = self.config.algorithm.kind
         if ":" not in kind:
-            return DPSGD() if kind == "dpsgd" else PullMix(self.config.algorithm.when)
+            return make_rule(kind, self._parameters)
         rule = load_function(kind, folder=str(self.folder))()
         missing = [name for name in ("advance", "finish") if not hasattr(rule, name)]
         if missing:
@@ -156,13 +136,15 @@ class Experiment:
     def policy(self) -> StalenessPolicy:
         """How old a model may be; a star's barrier waits for the living and needs no bound."""
         c = self.config.staleness
-        central = self.config.algorithm.kind == "fedavg"
+        central = self.config.algorithm.kind in STARS
         return StalenessPolicy(
             policy="none" if central else c.policy,
             bound=c.bound,
             metric=c.metric,
             liveness_floor_s=c.liveness_floor_s,
             suspect_grace_s=c.suspect_grace_s,
+            discount=DiscountLaw(c.discount, c.discount_a, c.discount_b),
+            reciprocal=c.reciprocal,
         )
 
     @property
@@ -172,8 +154,18 @@ class Experiment:
 
     @property
     def _synchronous(self) -> bool:
+        return self._gossips and self.rule.capabilities.synchronous
+
+    @property
+    def _gossips(self) -> bool:
         kind = self.config.algorithm.kind
-        return (kind == "dpsgd" or ":" in kind) and self.rule.capabilities.synchronous
+        return kind in GOSSIPS or ":" in kind
+
+    @property
+    def _parameters(self) -> Mapping[str, object]:
+        """What the file sets of the algorithm."""
+        chosen = self.config.algorithm
+        return {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name != "kind"}
 
     @property
     def staleness_unit(self) -> str:
@@ -181,7 +173,7 @@ class Experiment:
         words = {"missed": "periods missed", "age": "seconds", "reads": "reads", "lag": "versions"}
         if self.policy.policy == "wait" or self._synchronous:
             return "versions"
-        return words[self.policy.metric] if self.policy.policy == "drop" else "periods missed"
+        return "periods missed" if self.policy.policy == "none" else words[self.policy.metric]
 
     def place(self, node: str) -> Place:
         """The endpoint with this id.
@@ -290,6 +282,7 @@ class Experiment:
             policy=self.policy,
             steps_max=self._steps_max(),
             digest=self.digest,
+            step_sizes=self._step_sizes,
         )
         algorithm = place.algorithm
         if isinstance(algorithm, FedAvgServer):
@@ -303,10 +296,16 @@ class Experiment:
         by_steps = steps / (stop.steps * len(self.topology.graph)) if stop.steps else 0.0
         return min(1.0, max(by_time, by_steps))
 
+    @cached_property
+    def _step_sizes(self) -> Callable[[int, int], float]:
+        """(first step, count) -> sum of their learning rates."""
+        rate = self.config.training.learning_rate
+        return lambda _, count: rate * count
+
     def _steps_max(self) -> int | None:
         """Steps at which a node finishes by itself; a star's clients are ended by their server."""
         steps, kind = self.config.stop.steps, self.config.algorithm.kind
-        if steps is None or kind == "fedavg":
+        if steps is None or kind in STARS:
             return None
         return steps * len(self.topology.graph) if kind == "centralized" else steps
 
@@ -318,23 +317,6 @@ class Experiment:
         clients = server.clients
         mean = sum(self.local_steps(n, trainer) for n in clients) / len(clients)
         return ceil(steps * len(clients) / (mean * len(server.cohort(0))))
-
-    def _star(self) -> Mapping[NodeId, Place]:
-        clients = self.learners
-        c = self.config
-        server = FedAvgServer(
-            clients=clients,
-            participation=c.algorithm.participation,
-            seed=c.seed,
-        )
-        weight = 1.0 / (1 + len(clients))
-        places = {
-            n: Place(node=n, neighbours=((SERVER, weight),), algorithm=FedAvgClient(SERVER))
-            for n in clients
-        }
-        heard = tuple((n, weight) for n in clients)
-        places[SERVER] = Place(node=SERVER, neighbours=heard, algorithm=server, learns=False)
-        return places
 
     def _heard(self, node: NodeId) -> tuple[tuple[NodeId, float], ...]:
         return self.places[node].neighbours

@@ -1,6 +1,6 @@
 """The words that every layer shares."""
 
-from typing import Any, Final, NewType
+from typing import Any, Final, NewType, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ NodeId = NewType("NodeId", str)
 Vector = NDArray[np.float32]
 """A flat model `[d]`, float32. Shared between messages and views, hence never written to."""
 
+Extra = NDArray[np.float32] | NDArray[np.uint32]
+"""What travels beside a model, flat: float32 trackers, or uint32 sums modulo 2^32."""
+
 Matrix = NDArray[np.float64]
 """A dense square matrix `[n, n]`, float64."""
 
@@ -19,7 +22,10 @@ Array = NDArray[Any]
 PROTOCOL_VERSION: Final = 1
 
 
-def frozen(vector: Vector) -> Vector:
-    """The same vector, marked read-only: it can now be shared without copies."""
-    vector.flags.writeable = False
-    return vector
+A = TypeVar("A", bound=Array)
+
+
+def frozen(array: A) -> A:
+    """The same array, marked read-only: it can now be shared without copies."""
+    array.flags.writeable = False
+    return array

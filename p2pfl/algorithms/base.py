@@ -1,20 +1,36 @@
-"""What an algorithm is: four pure functions on its own small state.
+"""What an algorithm is: a few pure functions on its own small state.
 
-A researcher's new idea is one class with these four; every driver, fault, baseline, report and
-law test then works with it. The node owns everything else: views, staleness, liveness, versions.
+A researcher's new idea is one class with `advance` and `finish`; every driver, fault, baseline,
+report and law test then works with it. The node owns everything else: views, staleness, liveness,
+versions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
-from p2pfl.messages import Neighbour
-from p2pfl.types import NodeId, Vector
+from p2pfl.messages import ModelMessage, Neighbour
+from p2pfl.types import Extra, NodeId, Vector
 
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
+class Beside(NamedTuple):
+    """What every message of an algorithm carries beside the model: `per_number d + more` numbers.
+
+    A message of any other form is refused.
+    """
+
+    dtype: Literal["float32", "uint32"]
+    per_number: int = 1
+    more: int = 0
+
+    def size(self, dimension: int) -> int:
+        """Its length for models of this dimension."""
+        return self.per_number * dimension + self.more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What an algorithm needs and allows; an impossible combination is refused when loaded."""
 
@@ -24,6 +40,38 @@ class Capabilities:
     """Needs a symmetric mixing matrix, hence an undirected, constant graph."""
     central: bool = False
     """Runs on a star around a server."""
+    column_stochastic: bool = False
+    """Reads with which share each neighbour pushes (columns sum to 1), not with w_ij."""
+    tree: bool = False
+    """Needs a graph without cycles."""
+    acknowledged: bool = False
+    """Needs to hear from whom it speaks to, also where the graph's link is one-way."""
+    scheduled: bool = False
+    """May have other neighbours in every round."""
+    reacts: bool = False
+    """Wants to `hear` each new model at once, also while it trains."""
+    plain_sgd: bool = False
+    """Reads the gradient off what training has moved: the local optimizer must be plain SGD."""
+    compressible: bool = True
+    """Neighbours' models may be rounded on the way (bfloat16)."""
+    byzantine_safe: bool = False
+    """Reads whole models of its neighbours, so that a robust mean can replace the mean."""
+    beside: Beside | None = None
+    """What every message carries beside the model."""
+
+
+class Surroundings(NamedTuple):
+    """What a node's algorithm is told once, when the node is made."""
+
+    node: NodeId
+    neighbours: tuple[tuple[NodeId, float], ...] = ()
+    """(whom it hears, w_ij); with `column_stochastic`, the share that they push to this node."""
+    hearers: tuple[NodeId, ...] = ()
+    """Who hears it."""
+    seed: int = 0
+    scale: float = 1.0
+    """c_i by which its local update counts: n p_i of the weighted objective, times FedNova's
+    mean H / H_i where nodes take unequal numbers of local steps."""
 
 
 class TrainPlan(NamedTuple):
@@ -32,6 +80,8 @@ class TrainPlan(NamedTuple):
     start: Vector
     correction: Vector | None = None
     fresh_optimizer: bool = False
+    proximal: float = 0.0
+    """mu: mu (x - start) is added to each gradient (FedProx)."""
 
 
 class Outgoing(NamedTuple):
@@ -40,6 +90,9 @@ class Outgoing(NamedTuple):
     vector: Vector
     kind: str = "model"
     to: tuple[NodeId, ...] = ()
+    extra: Extra | None = None
+    words: tuple[int, ...] = ()
+    epoch: int = 0
 
 
 class Advance(NamedTuple, Generic[S]):
@@ -63,6 +116,20 @@ class Finish(NamedTuple, Generic[S]):
     mixed: bool = False
 
 
+class Heard(NamedTuple, Generic[S]):
+    """The state after one message, and what to answer."""
+
+    state: S
+    outgoing: Sequence[Outgoing] = ()
+    mixed: bool = False
+    """The sender's model was used: the node records this mix with its staleness."""
+
+
+def no_steps(_first: int, _count: int) -> float:
+    """The step sizes of a node that does not train."""
+    return 0.0
+
+
 class Local(NamedTuple):
     """What an algorithm knows of its own node when it is asked."""
 
@@ -71,6 +138,17 @@ class Local(NamedTuple):
     samples: int
     steps: int
     """Gradient steps done so far."""
+    local_steps: int = 1
+    """H, gradient steps of one update."""
+    now_s: float = 0.0
+    """The time on the node's own clock."""
+    step_sizes: Callable[[int, int], float] = no_steps
+    """(first step, count) -> sum of their learning rates."""
+
+    @property
+    def step_size(self) -> float:
+        """gamma H: the sum of the learning rates of the update that begins or ends now."""
+        return self.step_sizes(self.steps, self.local_steps)
 
 
 class Algorithm(Protocol[S]):
@@ -79,6 +157,10 @@ class Algorithm(Protocol[S]):
     @property
     def capabilities(self) -> Capabilities:
         """What this algorithm needs and allows."""
+        ...
+
+    def at(self, place: Surroundings) -> Self:
+        """This algorithm as one node follows it."""
         ...
 
     def initial(self, x0: Vector) -> S:
@@ -103,6 +185,14 @@ class Algorithm(Protocol[S]):
         """Called when local training ended at `trained` `[d]`."""
         ...
 
+    def hear(self, state: S, local: Local, message: ModelMessage, *, usable: bool) -> Heard[S]:
+        """Called at each new model, if the algorithm `reacts`, whatever is under way.
+
+        Not `usable`: the model is older than the policy allows, and must not be mixed. What is
+        cumulative may be absorbed all the same.
+        """
+        ...
+
     def repeat(self, state: S, local: Local, neighbours: Sequence[Neighbour]) -> Sequence[Outgoing]:
         """What to hand out again when the node has waited long and heard nothing new."""
         ...
@@ -116,8 +206,8 @@ class Algorithm(Protocol[S]):
         ...
 
 
-class VectorAlgorithm:
-    """Defaults for an algorithm whose whole state is its model x `[d]`: override what differs."""
+class BaseAlgorithm(Generic[S]):
+    """Defaults that suit most algorithms, whatever their state."""
 
     __slots__ = ()
 
@@ -125,6 +215,24 @@ class VectorAlgorithm:
     def capabilities(self) -> Capabilities:
         """Asynchronous, on an undirected graph."""
         return Capabilities()
+
+    def at(self, place: Surroundings) -> Self:
+        """The same at every node."""
+        return self
+
+    def hear(self, state: S, local: Local, message: ModelMessage, *, usable: bool) -> Heard[S]:
+        """Nothing is done before the node's own turn."""
+        return Heard(state)
+
+    def repeat(self, state: S, local: Local, neighbours: Sequence[Neighbour]) -> Sequence[Outgoing]:
+        """Nothing is handed out twice."""
+        return ()
+
+
+class VectorAlgorithm(BaseAlgorithm[Vector]):
+    """Defaults for an algorithm whose whole state is its model x `[d]`: override what differs."""
+
+    __slots__ = ()
 
     def initial(self, x0: Vector) -> Vector:
         """Every node starts from x0."""
@@ -137,12 +245,6 @@ class VectorAlgorithm:
     def opening(self, state: Vector) -> Sequence[Outgoing]:
         """Version 0, so that the neighbours have a model of this node."""
         return (Outgoing(state),)
-
-    def repeat(
-        self, state: Vector, local: Local, neighbours: Sequence[Neighbour]
-    ) -> Sequence[Outgoing]:
-        """Nothing is handed out twice."""
-        return ()
 
     def served(self, state: Vector, neighbours: Sequence[Neighbour]) -> Vector:
         """x."""

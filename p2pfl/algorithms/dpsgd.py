@@ -8,43 +8,78 @@ centralized algorithms?", NeurIPS 2017.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 from p2pfl.algorithms.base import (
     Advance,
+    BaseAlgorithm,
     Capabilities,
     Finish,
     Local,
     Outgoing,
+    Surroundings,
     TrainPlan,
-    VectorAlgorithm,
 )
-from p2pfl.algorithms.mixing import mix
+from p2pfl.algorithms.mixing import mix, scaled
 from p2pfl.messages import Neighbour
 from p2pfl.types import Vector
 
 
+class RoundState(NamedTuple):
+    """The public model x(k), and where the training under way began."""
+
+    x: Vector
+    start: Vector | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class DPSGD(VectorAlgorithm):
+class DPSGD(BaseAlgorithm[RoundState]):
     """Train from W x(k); where training ends is x(k+1)."""
+
+    scale: float = 1.0
+    """c_i, by which the local update counts."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """Synchronous; needs a symmetric mixing matrix."""
-        return Capabilities(synchronous=True)
+        """Synchronous; needs a symmetric mixing matrix, the same or another one in each round."""
+        return Capabilities(synchronous=True, scheduled=True, byzantine_safe=True)
+
+    def at(self, place: Surroundings) -> Self:
+        """With the node's own c_i."""
+        return replace(self, scale=place.scale)
+
+    def initial(self, x0: Vector) -> RoundState:
+        """Every node starts from x0."""
+        return RoundState(x0)
+
+    def adopt(self, state: RoundState, x: Vector) -> RoundState:
+        """Go on from the neighbours' mean model."""
+        return RoundState(x)
+
+    def opening(self, state: RoundState) -> Sequence[Outgoing]:
+        """Version 0."""
+        return (Outgoing(state.x),)
 
     def advance(
-        self, state: Vector, local: Local, neighbours: Sequence[Neighbour]
-    ) -> Advance[Vector]:
+        self, state: RoundState, local: Local, neighbours: Sequence[Neighbour]
+    ) -> Advance[RoundState]:
         """Train from W x(k)."""
-        return Advance(state, train=TrainPlan(mix(state, neighbours)), mixed=True)
+        start = mix(state.x, neighbours)
+        return Advance(RoundState(state.x, start), train=TrainPlan(start), mixed=True)
 
     def finish(
-        self, state: Vector, local: Local, neighbours: Sequence[Neighbour], trained: Vector
-    ) -> Finish[Vector]:
+        self, state: RoundState, local: Local, neighbours: Sequence[Neighbour], trained: Vector
+    ) -> Finish[RoundState]:
         """Publish x(k+1)."""
-        return Finish(trained, outgoing=(Outgoing(trained),))
+        assert state.start is not None
+        x = scaled(state.start, trained, self.scale)
+        return Finish(RoundState(x), outgoing=(Outgoing(x),))
 
-    def served(self, state: Vector, neighbours: Sequence[Neighbour]) -> Vector:
+    def served(self, state: RoundState, neighbours: Sequence[Neighbour]) -> Vector:
         """W x(k), over the neighbours at hand."""
-        return mix(state, neighbours)
+        return mix(state.x, neighbours)
+
+    def public(self, state: RoundState) -> Vector:
+        """x(k)."""
+        return state.x

@@ -16,6 +16,7 @@ from typing import Final
 
 from p2pfl.algorithms.base import (
     Advance,
+    BaseAlgorithm,
     Capabilities,
     Finish,
     Local,
@@ -39,8 +40,9 @@ class FedAvgServer(VectorAlgorithm):
     """The star's centre; its version is the round, its state the global model `[d]`."""
 
     clients: tuple[NodeId, ...]
-    participation: float
     seed: int
+    participation: float = 1.0
+    """The fraction of clients in each round, C."""
     rounds: int | None = None
     """Rounds until it is finished; None: until the run ends."""
 
@@ -120,7 +122,7 @@ class ClientState:
 
 
 @dataclass(frozen=True, slots=True)
-class FedAvgClient:
+class FedAvgClient(BaseAlgorithm[ClientState]):
     """Trains from each global model that it is handed, and answers to the server alone."""
 
     server: NodeId

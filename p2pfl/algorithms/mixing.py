@@ -65,6 +65,13 @@ def _sum_terms(
         into = scratch
 
 
+def scaled(start: Vector, trained: Vector, scale: float) -> Vector:
+    """start + c (trained - start), read-only: a local update that counts c times."""
+    if scale == 1.0:
+        return trained
+    return frozen(start + np.float32(scale) * (trained - start))
+
+
 def weighted_mean(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
     """sum_k w_k x_k / sum_k w_k, a new read-only vector `[d]`; weights are non-negative."""
     total = sum(weights)

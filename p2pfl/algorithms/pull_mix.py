@@ -13,13 +13,22 @@ CDC 2023; Zhou and Pu, arXiv 2505.10322, 2025 (the form that mixes at the end on
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from p2pfl.algorithms.base import Advance, Capabilities, Finish, Local, Outgoing, TrainPlan
-from p2pfl.algorithms.mixing import mix, pull, pull_after
+from p2pfl.algorithms.base import (
+    Advance,
+    BaseAlgorithm,
+    Capabilities,
+    Finish,
+    Local,
+    Outgoing,
+    Surroundings,
+    TrainPlan,
+)
+from p2pfl.algorithms.mixing import mix, pull, pull_after, scaled
 from p2pfl.messages import Neighbour
 from p2pfl.types import Vector, frozen
 
@@ -40,15 +49,21 @@ class Ahead(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PullMix:
+class PullMix(BaseAlgorithm[MixState]):
     """Mix before local training, after it, or (default) both."""
 
     when: Literal["start", "end", "both"] = "both"
+    scale: float = 1.0
+    """c_i, by which the local update counts."""
 
     @property
     def capabilities(self) -> Capabilities:
         """Asynchronous; needs an undirected, constant graph."""
-        return Capabilities()
+        return Capabilities(byzantine_safe=True)
+
+    def at(self, place: Surroundings) -> Self:
+        """With the node's own c_i."""
+        return replace(self, scale=place.scale)
 
     def initial(self, x0: Vector) -> MixState:
         """Every node starts from x0."""
@@ -81,19 +96,15 @@ class PullMix:
         """Put the un-scaled update on top of a mix with the freshest models, and publish."""
         assert state.start is not None
         if self.when == "start":
-            return _published(MixState(trained), mixed=False)
+            return _published(MixState(scaled(state.start, trained, self.scale)), mixed=False)
         pulled = pull(state.x, neighbours)
         moved = np.subtract(trained, state.start)
+        if self.scale != 1.0:
+            np.multiply(moved, np.float32(self.scale), moved)
         np.add(moved, pulled, moved)
         x = frozen(state.x + moved)
         ahead = Ahead(neighbours, pull_after(pulled, moved, neighbours))
         return _published(MixState(x, ahead=ahead), mixed=True)
-
-    def repeat(
-        self, state: MixState, local: Local, neighbours: Sequence[Neighbour]
-    ) -> Sequence[Outgoing]:
-        """Nothing: a lost model is only a staler one."""
-        return ()
 
     def served(self, state: MixState, neighbours: Sequence[Neighbour]) -> Vector:
         """Mix(x, freshest), never the raw x."""

@@ -82,9 +82,33 @@ class Fields:
             raise ProtocolError("field", f"{key} is not a run id")
         return value
 
+    def integers(self, key: str) -> tuple[int, ...]:
+        """Some whole numbers."""
+        values = self._value(key)
+        if not isinstance(values, list) or not values:
+            raise ProtocolError("field", f"{key} is not a list of whole numbers")
+        if any(type(value) is not int or not 0 <= value <= INTEGER_MAX for value in values):
+            raise ProtocolError("field", f"{key} holds what is no whole number")
+        return tuple(values)
+
+    def shares(self, key: str) -> tuple[tuple[NodeId, float], ...]:
+        """Node ids, each with a number from 0 to 1."""
+        pairs = self._value(key)
+        if not isinstance(pairs, list) or not pairs:
+            raise ProtocolError("field", f"{key} is not a list of shares")
+        return tuple(_share(key, pair) for pair in pairs)
+
     def choice(self, key: str, among: frozenset[str]) -> str:
         """One of a few words."""
         value = self.text(key)
         if value not in among:
             raise ProtocolError("field", f"{key} is none of {', '.join(sorted(among))}")
         return value
+
+
+def _share(key: str, pair: object) -> tuple[NodeId, float]:
+    match pair:
+        case [str() as node, float() as share] if NODE_ID.fullmatch(node) and 0.0 <= share <= 1.0:
+            return NodeId(node), share
+        case _:
+            raise ProtocolError("field", f"{key} holds what is no node and a number from 0 to 1")

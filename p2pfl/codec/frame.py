@@ -24,10 +24,18 @@ import xxhash
 from p2pfl.codec import headers
 from p2pfl.codec.fields import Plain
 from p2pfl.codec.limits import CHUNK_BYTES, INLINE_BYTES_MAX, LIMITS, Limits
-from p2pfl.codec.tensors import ITEM_BYTES, Dtype, payload_of, vector_of
+from p2pfl.codec.tensors import (
+    EXTRA_ITEM_BYTES,
+    ITEM_BYTES,
+    Dtype,
+    extra_of,
+    extra_payload,
+    payload_of,
+    vector_of,
+)
 from p2pfl.errors import ProtocolError
 from p2pfl.messages import Header, Message, ModelMessage, Presence, VersionRequest
-from p2pfl.types import PROTOCOL_VERSION
+from p2pfl.types import PROTOCOL_VERSION, Extra
 
 MAGIC: Final = b"p2pf"
 PART_HEADER_BYTES: Final = 32
@@ -37,7 +45,10 @@ _ALIGNMENT: Final = 8
 _NOTHING: Final = memoryview(b"")
 _HEADER_BYTES_MAX: Final = 2**16 - _ALIGNMENT
 _ENTRIES_MAX: Final = 64
-"""A header has 19 entries and a line of metrics not many more; longer maps are an attack."""
+"""A header has 23 entries and a line of metrics not many more; longer maps are an attack."""
+
+_ITEMS_MAX: Final = 1024
+"""Lists in a header have an item per neighbour at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,9 +123,12 @@ def frame_digest(frame: Frame) -> int:
 def encode(message: Message, *, dtype: Dtype = "float32") -> Frame:
     """The message as a frame; its payload is a view of the vector where the width allows."""
     match message:
-        case ModelMessage(header=header, vector=vector):
-            plain = headers.model_plain(header, dtype, vector.size)
-            return seal(plain, payload_of(vector, dtype))
+        case ModelMessage(header=header, vector=vector, extra=extra):
+            plain = headers.model_plain(header, dtype, vector.size, extra)
+            payload = payload_of(vector, dtype)
+            if extra is not None:
+                payload = memoryview(b"".join((payload, extra_payload(extra))))
+            return seal(plain, payload)
         case Presence():
             return seal(headers.presence_plain(message))
         case VersionRequest():
@@ -159,9 +173,13 @@ def _model(
         raise ProtocolError("schema", f"{header.schema}, not {schema}")
     if dimension is not None and length != dimension:
         raise ProtocolError("dimension", f"{length}, not {dimension}")
-    if payload.nbytes != length * ITEM_BYTES[dtype]:
-        raise ProtocolError("payload", f"{payload.nbytes} bytes for {length} x {dtype}")
-    return ModelMessage(header, vector_of(payload, dtype))
+    beside = headers.extra_form(plain)
+    own = length * ITEM_BYTES[dtype]
+    more = 0 if beside is None else beside[1] * EXTRA_ITEM_BYTES
+    if payload.nbytes != own + more:
+        raise ProtocolError("payload", f"{payload.nbytes} bytes for {length} x {dtype} and {more}")
+    extra = None if beside is None else extra_of(payload[own:], beside[0])
+    return ModelMessage(header, vector_of(payload[:own], dtype), extra)
 
 
 def encoded_bytes(
@@ -174,8 +192,10 @@ def encoded_bytes(
     """Exact bytes on the wire with part headers, in constant time: the numbers are not touched."""
     if isinstance(message, ModelMessage):
         header = message.header
-        length = _map_bytes(header, dtype, message.vector.size)
+        length = _map_bytes(header, dtype, message.vector.size, message.extra)
         frame = _PREFIX.size + length + message.vector.size * ITEM_BYTES[dtype]
+        if message.extra is not None:
+            frame += message.extra.nbytes
     else:
         frame = encode(message).nbytes
     return wire_bytes(frame, chunk_bytes, inline_bytes_max)
@@ -194,7 +214,7 @@ _INTEGER_BYTES: Final = tuple(len(msgpack.packb(2**bits - 1)) for bits in range(
 """Length of a msgpack unsigned integer by its number of bits."""
 
 
-def _map_bytes(header: Header, dtype: Dtype, dimension: int) -> int:
+def _map_bytes(header: Header, dtype: Dtype, dimension: int, extra: Extra | None) -> int:
     size = _INTEGER_BYTES
     length = (
         _fixed_bytes(header.run, header.schema, header.node, header.kind, dtype, dimension)
@@ -208,6 +228,9 @@ def _map_bytes(header: Header, dtype: Dtype, dimension: int) -> int:
         + size[header.degree.bit_length()]
         + size[header.epoch.bit_length()]
     )
+    if extra is not None or header.words or header.trusts:
+        # One byte begins a map of so few entries, and the model's own map has begun already.
+        length += len(msgpack.packb(headers.rare_plain(header, extra))) - 1
     return length + -length % _ALIGNMENT
 
 
@@ -240,7 +263,7 @@ def _unpack(packed: memoryview) -> Plain:
     unpacker = msgpack.Unpacker(
         strict_map_key=True,
         max_buffer_size=max(1, packed.nbytes),
-        max_array_len=_ENTRIES_MAX,
+        max_array_len=_ITEMS_MAX,
         max_map_len=_ENTRIES_MAX,
         max_ext_len=0,
     )

@@ -3,9 +3,10 @@
 from typing import Final, cast
 
 from p2pfl.codec.fields import Fields, Plain
-from p2pfl.codec.tensors import ITEM_BYTES, Dtype
+from p2pfl.codec.tensors import EXTRA_DTYPES, ITEM_BYTES, Dtype, ExtraDtype
 from p2pfl.errors import ProtocolError
 from p2pfl.messages import Header, Incarnation, Presence, PresenceState, VersionRequest
+from p2pfl.types import Extra
 
 MODEL: Final = "m"
 PRESENCE: Final = "p"
@@ -14,16 +15,17 @@ REQUEST: Final = "q"
 SIGNATURE: Final = "z"
 """Reserved: a signature over the rest of the frame. Allowed in any header, and not read yet."""
 
-_MODEL_KEYS: Final = frozenset("trsicoqvwapkhngedlz")
+_MODEL_KEYS: Final = frozenset("trsicoqvwapkhngedlzmbxy")
 _PRESENCE_KEYS: Final = frozenset("tricouvpaxz")
 _REQUEST_KEYS: Final = frozenset("trivz")
 _STATES: Final = frozenset(PresenceState)
 _DTYPES: Final = frozenset(ITEM_BYTES)
+_EXTRA_DTYPES: Final = frozenset(EXTRA_DTYPES)
 
 
-def model_plain(header: Header, dtype: Dtype, dimension: int) -> Plain:
-    """A model's header as a plain map."""
-    return {
+def model_plain(header: Header, dtype: Dtype, dimension: int, extra: Extra | None = None) -> Plain:
+    """A model's header as a plain map; what few algorithms send is there only if they do."""
+    plain: dict[str, object] = {
         "t": MODEL,
         "r": header.run,
         "s": header.schema,
@@ -43,6 +45,29 @@ def model_plain(header: Header, dtype: Dtype, dimension: int) -> Plain:
         "d": dtype,
         "l": dimension,
     }
+    plain.update(rare_plain(header, extra))
+    return plain
+
+
+def rare_plain(header: Header, extra: Extra | None) -> Plain:
+    """The fields that most models do not have: words, trusts, and what travels beside."""
+    plain: dict[str, object] = {}
+    if header.words:
+        plain["m"] = list(header.words)
+    if header.trusts:
+        plain["b"] = [[node, trust] for node, trust in header.trusts]
+    if extra is not None:
+        plain["x"] = str(extra.dtype)
+        plain["y"] = extra.size
+    return plain
+
+
+def extra_form(plain: Plain) -> tuple[ExtraDtype, int] | None:
+    """Width and length of what travels beside the model, or None. Raises ProtocolError."""
+    if "x" not in plain and "y" not in plain:
+        return None
+    fields = Fields(plain, _MODEL_KEYS)
+    return cast("ExtraDtype", fields.choice("x", _EXTRA_DTYPES)), fields.integer("y")
 
 
 def model_header(plain: Plain) -> tuple[Header, Dtype, int]:
@@ -63,6 +88,8 @@ def model_header(plain: Plain) -> tuple[Header, Dtype, int]:
         samples=fields.integer("n"),
         degree=fields.integer("g"),
         epoch=fields.integer("e"),
+        words=fields.integers("m") if "m" in plain else (),
+        trusts=fields.shares("b") if "b" in plain else (),
     )
     if header.oldest_version > header.version:
         raise ProtocolError("field", "w is above v")

@@ -20,8 +20,9 @@ class Limits:
 
     frame_bytes_max: int = 2**32 - 1
     """The part header counts frame bytes in 32 bits; a transport lowers it to its own model."""
-    header_bytes_max: int = 4096
-    """A model's header needs some 300 bytes; the rest is room for long names and a signature."""
+    header_bytes_max: int = 16_384
+    """A model's header needs some 300 bytes; the rest is room for what some algorithms say of each
+    neighbour, and a signature."""
     parts_max: int = 2**16 - 1
     """The part header counts parts in 16 bits: 4 GiB in the smallest useful parts (64 KiB)."""
     peers_max: int = 1024

@@ -9,11 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pfl.errors import ProtocolError
-from p2pfl.types import Vector, frozen
+from p2pfl.types import Extra, Vector, frozen
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 ITEM_BYTES: Final[dict[str, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+ExtraDtype = Literal["float32", "uint32"]
+
+EXTRA_DTYPES: Final[dict[str, str]] = {"float32": "<f4", "uint32": "<u4"}
+"""What travels beside a model is never rounded: four bytes each."""
+
+EXTRA_ITEM_BYTES: Final = 4
 
 _BLOCK: Final = 65536
 """Elements per block: 256 KiB of float32 stay in the second-level cache between passes."""
@@ -70,6 +77,23 @@ def vector_of(payload: memoryview, dtype: Dtype) -> Vector:
     if not is_finite(vector):
         raise ProtocolError("non_finite", "a number of the model is NaN or infinite")
     return frozen(vector)
+
+
+def extra_payload(extra: Extra) -> memoryview:
+    """The bytes of what travels beside a model; a view on little-endian machines."""
+    numbers = np.ascontiguousarray(extra, dtype=EXTRA_DTYPES[str(extra.dtype)])
+    return numbers.view(np.uint8).data.toreadonly()
+
+
+def extra_of(payload: memoryview, dtype: ExtraDtype) -> Extra:
+    """The read-only numbers of such bytes; a view that keeps them alive.
+
+    Raises:
+        ProtocolError: a number is not finite (`non_finite`).
+    """
+    if dtype == "float32":
+        return vector_of(payload, dtype)
+    return frozen(np.frombuffer(payload, dtype="<u4").astype(np.uint32, copy=False))
 
 
 def _to_float16(vector: Vector) -> NDArray[np.float16]:

@@ -10,11 +10,12 @@ from math import prod
 from pathlib import PurePath
 from typing import Final, get_args, get_type_hints
 
+from p2pfl.algorithms.suite import LABELS
 from p2pfl.config.load import parse_setting, with_algorithm, with_values
 from p2pfl.config.schema import ExperimentConfig, TopologyConfig
 from p2pfl.config.write import config_digest
 from p2pfl.errors import ConfigError
-from p2pfl.experiment import LABELS, Experiment
+from p2pfl.experiment import Experiment
 
 ALGORITHM: Final = "algorithm.kind"
 _TOPOLOGY: Final = "topology"

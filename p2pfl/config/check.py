@@ -10,10 +10,12 @@ from dataclasses import MISSING, fields
 from typing import Final
 from urllib.parse import urlsplit
 
+from p2pfl.algorithms.base import Capabilities
+from p2pfl.algorithms.suite import GOSSIPS, LABELS, make_rule, parameters_of
 from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
 from p2pfl.config.read import Place, shown, suggestion
-from p2pfl.config.schema import ExperimentConfig, StalenessConfig, TrainingConfig
+from p2pfl.config.schema import AlgorithmConfig, ExperimentConfig, StalenessConfig, TrainingConfig
 
 BUILT_IN_DATA: Final = (
     "digits",
@@ -24,7 +26,7 @@ BUILT_IN_DATA: Final = (
     "npz",
     "quadratic",
 )
-BUILT_IN_ALGORITHMS: Final = ("pull_mix", "dpsgd", "fedavg", "local", "centralized")
+BUILT_IN_ALGORITHMS: Final = tuple(LABELS)
 BUILT_IN_MODELS: Final = ("softmax", "mlp", "cnn", "lstm", "quadratic")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
@@ -73,6 +75,8 @@ OWN_KEYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 """Section -> key -> the kinds that read it; elsewhere it would be silently ignored."""
 
+_ALGORITHM_KEYS: Final = frozenset(f.name for f in fields(AlgorithmConfig)) - {"kind"}
+
 
 def check_config(config: ExperimentConfig, *, source: str = "experiment") -> None:
     """Refuse an experiment whose values are out of range or contradict each other.
@@ -96,6 +100,8 @@ def check_config(config: ExperimentConfig, *, source: str = "experiment") -> Non
 
 def foreign_keys(section: str, kind: str) -> frozenset[str]:
     """The keys of a section that a variant does not read."""
+    if section == "algorithm":
+        return _ALGORITHM_KEYS - parameters_of(kind)
     return frozenset(key for key, kinds in OWN_KEYS.get(section, {}).items() if kind not in kinds)
 
 
@@ -172,7 +178,8 @@ def _check_topology(config: ExperimentConfig, place: Place) -> None:
             raise place.at(f"topology.{key}").error(
                 f'is missing; the kind "{topology.kind}" needs it'
             )
-    if topology.directed and config.algorithm.kind in {"pull_mix", "dpsgd"}:
+    kind = config.algorithm.kind
+    if topology.directed and kind in GOSSIPS and make_rule(kind, {}).capabilities.undirected:
         raise place.at("topology.directed").error(
             f'is true, and algorithm.kind "{config.algorithm.kind}" needs an undirected graph'
             " (its mixing matrix is symmetric); set it to false"
@@ -231,9 +238,47 @@ def _check_optimizer(config: ExperimentConfig, place: Place) -> None:
 
 
 def _check_algorithm(config: ExperimentConfig, place: Place) -> None:
-    """D-PSGD reads each neighbour at exactly its own version: no other staleness makes sense."""
-    if config.algorithm.kind != "dpsgd":
-        return
+    """Every key is read by somebody, and the algorithm goes with the rest of the experiment."""
+    for position, kind in enumerate(config.comparison.algorithms):
+        if kind not in BUILT_IN_ALGORITHMS:
+            raise place.at(f"comparison.algorithms[{position}]").error(
+                f"is {shown(kind)}{suggestion(kind, BUILT_IN_ALGORITHMS)}"
+                f" (allowed: {', '.join(BUILT_IN_ALGORITHMS)})"
+            )
+    present = (config.algorithm.kind, *config.comparison.algorithms)
+    for key in sorted(_ALGORITHM_KEYS):
+        if getattr(config.algorithm, key) is not None and not any(
+            key in parameters_of(kind) for kind in present
+        ):
+            readers = " or ".join(kind for kind in LABELS if key in parameters_of(kind))
+            raise place.at(f"algorithm.{key}").error(
+                f"is read by {readers} only, and algorithm.kind is"
+                f" {shown(config.algorithm.kind)}; remove it"
+            )
+    kind = config.algorithm.kind
+    if kind in GOSSIPS:
+        _check_capabilities(config, make_rule(kind, {}).capabilities, place)
+
+
+def _check_capabilities(config: ExperimentConfig, needs: Capabilities, place: Place) -> None:
+    """What an algorithm cannot go with is refused, with the reason."""
+    kind, training = config.algorithm.kind, config.training
+    if needs.plain_sgd and (training.optimizer != "sgd" or training.momentum):
+        raise place.at("training.optimizer").error(
+            f'is "{training.optimizer}" with momentum {training.momentum:g}, but algorithm.kind'
+            f' "{kind}" reads the gradient off what training has moved; use "sgd" without momentum'
+        )
+    if not needs.compressible and config.network.codec != "float32":
+        raise place.at("network.codec").error(
+            f'is "{config.network.codec}", but algorithm.kind "{kind}" needs its neighbours\''
+            ' models exact; set it to "float32"'
+        )
+    if needs.synchronous:
+        _check_synchronous(config, place)
+
+
+def _check_synchronous(config: ExperimentConfig, place: Place) -> None:
+    """It reads each neighbour at exactly its own version: no other staleness makes sense."""
     chosen, default = config.staleness, StalenessConfig()
     untouched = (chosen.policy, chosen.bound, chosen.metric) == (
         default.policy,
@@ -242,8 +287,9 @@ def _check_algorithm(config: ExperimentConfig, place: Place) -> None:
     )
     if not (untouched or chosen.policy == "none" or (chosen.policy, chosen.bound) == ("wait", 0)):
         raise place.at("staleness.policy").error(
-            f'is "{chosen.policy}" with bound {chosen.bound:g}, but algorithm.kind "dpsgd" always'
-            ' waits for exactly its own version; remove it, or set algorithm.kind = "pull_mix"'
+            f'is "{chosen.policy}" with bound {chosen.bound:g}, but algorithm.kind'
+            f' "{config.algorithm.kind}" always waits for exactly its own version; remove it, or'
+            ' set algorithm.kind = "pull_mix"'
         )
 
 

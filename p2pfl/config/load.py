@@ -10,6 +10,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Final, cast, get_args, get_type_hints
 
+from p2pfl.algorithms.suite import GOSSIPS, make_rule
 from p2pfl.config.check import BUILT_IN_ALGORITHMS, check_config, foreign_keys
 from p2pfl.config.read import Place, read_dataclass, suggestion
 from p2pfl.config.schema import ExperimentConfig, StalenessConfig, TopologyConfig
@@ -90,10 +91,10 @@ def with_values(
 def with_algorithm(config: ExperimentConfig, kind: str) -> ExperimentConfig:
     """The same experiment under another algorithm, for comparisons.
 
-    D-PSGD brings its own waiting: the staleness policy goes back to its default with it.
+    A synchronous one brings its own waiting: the staleness policy goes back to its default.
     """
     values: dict[str, object] = {"algorithm.kind": kind}
-    if kind == "dpsgd":
+    if kind in GOSSIPS and make_rule(kind, {}).capabilities.synchronous:
         default = StalenessConfig()
         values |= {
             "staleness.policy": default.policy,

@@ -163,11 +163,14 @@ class AlgorithmConfig:
     """The rule by which models combine; `kind` may also be the user's own class, `module:Class`."""
 
     kind: str = "pull_mix"
-    """pull_mix, dpsgd, fedavg, local, centralized or `module:Class` (made without arguments)."""
-    when: Literal["start", "end", "both"] = "both"
+    """A name of `p2pfl.algorithms.suite`, or `module:Class` (made without arguments).
+
+    What is not set below has the default of the algorithm's own class, which says what it means.
+    """
+    when: Literal["start", "end", "both"] | None = None
     """PullMix: mix before training, after it, or both."""
-    participation: float = 1.0
-    """FedAvg: the fraction of clients in each round, C."""
+    participation: float | None = None
+    """FedAvg and its kin: the fraction of clients in each round, C."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +181,21 @@ class StalenessConfig:
     max(bound x its own publish period, liveness_floor_s).
     """
 
-    policy: Literal["none", "wait", "drop"] = "drop"
+    policy: Literal["none", "wait", "drop", "discount"] = "drop"
     bound: float = 3.0
     metric: Literal["missed", "age", "reads", "lag"] = "missed"
     liveness_floor_s: float = 5.0
     suspect_grace_s: float = 2.0
     """A peer whose connection broke is given as long to come back before it counts as dead."""
+    discount: Literal["polynomial", "hinge", "exponential"] = "polynomial"
+    """Discount: the factor's form, of the staleness t in the unit of `metric`."""
+    discount_a: float = 0.5
+    """Discount: exponent of (1 + t)^-a, or slope of the hinge 1 / (a (t - b) + 1)."""
+    discount_b: float = 4.0
+    """Discount: where the hinge begins, or the scale of e^(-t / b)."""
+    reciprocal: bool = True
+    """Discount: both ends of a link use the smaller of their factors. False forgets slow nodes'
+    data: for studies of just that."""
 
 
 # ---------------------------------------------------------------- the run
@@ -234,7 +246,7 @@ class BrokerConfig:
 class ComparisonConfig:
     """What `p2pfl compare` puts beside this experiment's own algorithm."""
 
-    algorithms: tuple[Literal["pull_mix", "dpsgd", "fedavg", "local", "centralized"], ...] = (
+    algorithms: tuple[str, ...] = (
         "fedavg",
         "dpsgd",
         "local",

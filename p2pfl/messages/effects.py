@@ -24,6 +24,8 @@ class Train:
     """Added to every gradient, `[d]` (gradient tracking, control variates)."""
     fresh_optimizer: bool = False
     """Forget momentum first (a FedAvg client at each round)."""
+    proximal: float = 0.0
+    """mu: mu (x - start) is added to every gradient (FedProx)."""
 
 
 @dataclass(frozen=True, slots=True)

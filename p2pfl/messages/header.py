@@ -46,3 +46,7 @@ class Header:
     degree: int = 0
     epoch: int = 0
     """Membership epoch, for algorithms that reset on membership change."""
+    words: tuple[int, ...] = ()
+    """Whole numbers of the algorithm's own: acknowledgements, an age; at most 1,024."""
+    trusts: tuple[tuple[NodeId, float], ...] = ()
+    """s_ij that the sender gives its neighbours, where it is below 1 (reciprocal discounts)."""

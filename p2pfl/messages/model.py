@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from p2pfl.messages.header import Header, Incarnation
-from p2pfl.types import NodeId, Vector
+from p2pfl.types import Extra, NodeId, Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelMessage:
-    """A model `[d]` and its header. The vector is read-only and shared, never copied."""
+    """A model `[d]` and its header. The arrays are read-only and shared, never copied."""
 
     header: Header
     vector: Vector
+    extra: Extra | None = None
+    """What an algorithm sends beside the model, always exact: a tracker, running sums."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from p2pfl.messages.header import Header
-from p2pfl.types import NodeId, Vector
+from p2pfl.types import Extra, NodeId, Vector
 
 
 class Neighbour(NamedTuple):
@@ -24,3 +24,5 @@ class Neighbour(NamedTuple):
     """The newest version that the peer has told of, in a model or a beat."""
     header: Header | None
     vector: Vector | None
+    extra: Extra | None = None
+    """What came beside the vector; None where the vector is None."""

@@ -1,10 +1,11 @@
 """All neighbours of one node, seen through the staleness policy at one moment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from p2pfl.messages import Neighbour, PresenceState, Reading
+from p2pfl.messages import Header, Neighbour, PresenceState, Reading
 from p2pfl.protocol.peers import Peer
+from p2pfl.protocol.settings import Round
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId
 
@@ -16,6 +17,8 @@ class Sight(NamedTuple):
     readings: tuple[Reading, ...]
     left_out: tuple[NodeId, ...]
     staleness: float
+    trusts: tuple[tuple[NodeId, float], ...] = ()
+    """What this node makes of its neighbours, where that is below 1: it will tell them."""
 
 
 class Neighbourhood:
@@ -30,6 +33,8 @@ class Neighbourhood:
         policy: StalenessPolicy,
         *,
         exact: bool,
+        node: str = "",
+        rounds: Sequence[Round] = (),
     ) -> None:
         self.policy = policy
         self.exact = exact
@@ -37,8 +42,25 @@ class Neighbourhood:
         self.since_s = 0.0
         """When this node started: a peer never heard of counts as alive for a floor from then."""
         self._counts = policy.policy == "wait" or policy.metric in ("lag", "reads")
+        self._node = node
+        self._schedule = tuple(each.neighbours for each in rounds)
+        self._rounds = self._all_rounds()
         self._sight: Sight | None = None
         self._moment = (0.0, 0)
+
+    def resume(self, peers: Iterable[Peer], *, since_s: float) -> None:
+        """Go on from these records of the same peers."""
+        self.peers = {peer.node: peer for peer in peers}
+        self._rounds = self._all_rounds()
+        self._sight = None
+        self.since_s = since_s
+
+    def _all_rounds(self) -> list[list[tuple[Peer, float]]]:
+        everybody = [(peer, peer.weight) for peer in self.peers.values()]
+        return [
+            [(self.peers[name], weight) for name, weight in neighbours]
+            for neighbours in self._schedule
+        ] or [everybody]
 
     def look(self, version: int, now: float) -> Sight:
         """The neighbours as this node, at `version`, may mix them now.
@@ -67,7 +89,7 @@ class Neighbourhood:
     def blockers(self, version: int, now: float) -> list[Peer]:
         """The live peers that training must wait for; empty: go on. Nobody waits for the dead."""
         if self.exact:
-            return [p for p in self.peers.values() if self._must_match(p, version, now)]
+            return [p for p, _ in self._heard_in(version) if self._must_match(p, version, now)]
         if self.policy.policy != "wait":
             return []
         return [
@@ -77,6 +99,10 @@ class Neighbourhood:
             and p.state is not PresenceState.FINISHED
             and p.live(now, since_s=self.since_s)
         ]
+
+    def _heard_in(self, version: int) -> list[tuple[Peer, float]]:
+        """Whom the node hears in the round of this version, with w_ij."""
+        return self._rounds[version % len(self._rounds)]
 
     def _must_match(self, peer: Peer, version: int, now: float) -> bool:
         """True if `peer` is alive, lacks this version here, and may still hand it out."""
@@ -90,22 +116,23 @@ class Neighbourhood:
 
     def _look_exactly(self, version: int, now: float) -> Sight:
         seen, readings, left_out = [], [], []
-        for peer in self.peers.values():
+        for peer, weight in self._heard_in(version):
             live = peer.live(now, since_s=self.since_s)
             message = peer.at_version(version) if live else None
             finished = peer.state is PresenceState.FINISHED
             if message is None:
                 if peer.newest is not None:
                     left_out.append(peer.node)
-                header, vector, trust = None, None, 0.0
+                header, vector, extra, trust = None, None, None, 0.0
             else:
                 header, vector, trust = message.header, message.vector, 1.0
+                extra = message.extra
                 age_s = peer.age_s(now)
                 readings.append(
                     Reading(
                         peer.node,
                         version,
-                        peer.weight,
+                        weight,
                         0,
                         peer.reads,
                         age_s,
@@ -114,7 +141,7 @@ class Neighbourhood:
                 )
             seen.append(
                 Neighbour(
-                    peer.node, peer.weight, trust, live, finished, peer.version, header, vector
+                    peer.node, weight, trust, live, finished, peer.version, header, vector, extra
                 )
             )
         return Sight(tuple(seen), tuple(readings), tuple(left_out), 0.0)
@@ -122,12 +149,13 @@ class Neighbourhood:
     def _look_freshest(self, version: int, now: float) -> Sight:
         """Every newest model in one pass: it runs twice in every update of every node."""
         measure, missed_of, since_s = self.policy.staleness, self.policy.missed, self.since_s
-        seen, readings, left_out, worst = [], [], [], 0.0
+        seen, readings, left_out, trusts, worst = [], [], [], [], 0.0
+        discounts = self.policy.policy == "discount"
         for peer in self.peers.values():
             node, weight, newest = peer.node, peer.weight, peer.newest
             live = peer.live(now, since_s=since_s)
             finished = peer.state is PresenceState.FINISHED
-            header, vector, trust = None, None, 0.0
+            header, vector, extra, trust = None, None, None, 0.0
             if newest is not None:
                 header = newest.header
                 held = header.version
@@ -136,15 +164,28 @@ class Neighbourhood:
                 lag = version - held if version > held else 0
                 staleness = measure(lag, peer.reads, age_s, missed)
                 if self._usable(peer, staleness, live=live, now=now):
-                    vector, trust = newest.vector, 1.0
+                    vector, extra, trust = newest.vector, newest.extra, 1.0
+                    if discounts:
+                        own = self.policy.discount(staleness)
+                        trusts.append((node, own))
+                        trust = self._agreed(own, header)
                     worst = max(worst, staleness)
-                    readings.append(Reading(node, held, weight, lag, peer.reads, age_s, missed))
+                    readings.append(
+                        Reading(node, held, weight * trust, lag, peer.reads, age_s, missed)
+                    )
                 else:
                     left_out.append(node)
             seen.append(
-                Neighbour(node, weight, trust, live, finished, peer.version, header, vector)
+                Neighbour(node, weight, trust, live, finished, peer.version, header, vector, extra)
             )
-        return Sight(tuple(seen), tuple(readings), tuple(left_out), worst)
+        told = tuple(pair for pair in trusts if pair[1] < 1.0)
+        return Sight(tuple(seen), tuple(readings), tuple(left_out), worst, told)
+
+    def _agreed(self, own: float, header: Header) -> float:
+        """s_ij = min(s_ij, s_ji): both ends of a link count each other alike, or nearly."""
+        if not self.policy.reciprocal:
+            return own
+        return min(own, next((s for peer, s in header.trusts if peer == self._node), 1.0))
 
     def _usable(self, peer: Peer, staleness: float, *, live: bool, now: float) -> bool:
         """`none` keeps even ghosts; `wait` keeps whoever is alive; `drop` keeps what is in bound.
@@ -157,3 +198,16 @@ class Neighbourhood:
         if policy.policy == "drop":
             return peer.steady or not peer.gone(now)
         return live or policy.policy == "none"
+
+    def read(self, peer: Peer, version: int, now: float) -> tuple[Reading, float]:
+        """One neighbour's newest model as it is mixed alone, and its staleness."""
+        assert peer.newest is not None
+        held, age_s = peer.newest.header.version, peer.age_s(now)
+        missed, lag = self.policy.missed(age_s, peer.period_s), max(0, version - held)
+        reading = Reading(peer.node, held, peer.weight, lag, peer.reads, age_s, missed)
+        return reading, self.policy.staleness(lag, peer.reads, age_s, missed)
+
+    def usable(self, peer: Peer, version: int, now: float) -> bool:
+        """True if the policy lets this neighbour's newest model be mixed now."""
+        live = peer.live(now, since_s=self.since_s)
+        return self._usable(peer, self.read(peer, version, now)[1], live=live, now=now)

@@ -10,7 +10,7 @@ finished node goes on hearing and answering until the driver ends the run.
 """
 
 from collections import Counter
-from enum import StrEnum
+from copy import copy
 from math import isfinite
 from typing import Any, Final, assert_never
 
@@ -37,25 +37,17 @@ from p2pfl.messages import (
     Wake,
     Woken,
 )
+from p2pfl.protocol.admission import Admission
 from p2pfl.protocol.neighbourhood import Neighbourhood, Sight
 from p2pfl.protocol.peers import Peer
+from p2pfl.protocol.phase import Phase
 from p2pfl.protocol.settings import NodeSettings
+from p2pfl.protocol.snapshot import NodeSnapshot
 from p2pfl.protocol.voice import Voice
 from p2pfl.types import Vector, frozen
 
 BEATS_PER_FLOOR: Final = 4
 """A silent node beats so often within the liveness floor: three lost beats kill nobody."""
-
-
-class Phase(StrEnum):
-    """Where a node is in its life."""
-
-    NEW = "new"
-    REJOINING = "rejoining"
-    WAITING = "waiting"
-    TRAINING = "training"
-    FINISHED = "finished"
-    ENDED = "ended"
 
 
 class Node:
@@ -70,16 +62,18 @@ class Node:
         self.algorithm = algorithm
         self.state = algorithm.initial(frozen(x0))
         policy = settings.policy
-        exact = algorithm.capabilities.synchronous or (
-            policy.policy == "wait" and policy.bound == 0.0
+        capabilities = algorithm.capabilities
+        exact = capabilities.synchronous or (policy.policy == "wait" and policy.bound == 0.0)
+        self.neighbourhood = Neighbourhood(
+            settings.neighbours, policy, exact=exact, node=settings.node, rounds=settings.rounds
         )
-        self.neighbourhood = Neighbourhood(settings.neighbours, policy, exact=exact)
+        self._reacts = capabilities.reacts
+        self._admission = Admission(settings, x0.size, capabilities.beside)
         self.phase = Phase.NEW
         self.version = 0
         self.steps = 0
         self.refused: Counter[tuple[str, str]] = Counter()
         self.staleness_max = 0.0
-        self._dimension = x0.size
         self._voice = Voice(settings)
         self._training = 0
         self._beat = 0
@@ -92,6 +86,40 @@ class Node:
             f"<Node {self.settings.node} {self.phase} version={self.version} steps={self.steps} "
             f"held={held}/{len(self.neighbourhood.peers)}>"
         )
+
+    # ------------------------------------------------------------ what it is
+
+    def snapshot(self) -> NodeSnapshot:
+        """All that this node is; events that it takes later change nothing of it."""
+        return NodeSnapshot(
+            phase=self.phase,
+            version=self.version,
+            steps=self.steps,
+            state=self.state,
+            peers=tuple(copy(peer) for peer in self.neighbourhood.peers.values()),
+            voice=copy(self._voice),
+            refused=tuple(self.refused.items()),
+            staleness_max=self.staleness_max,
+            training=self._training,
+            beat=self._beat,
+            rejoin_until_s=self._rejoin_until_s,
+            since_s=self.neighbourhood.since_s,
+        )
+
+    def resume(self, was: NodeSnapshot) -> None:
+        """Be what `was` tells, for a new node of the same settings and algorithm."""
+        self.phase, self.version, self.steps, self.state = (
+            was.phase,
+            was.version,
+            was.steps,
+            was.state,
+        )
+        self.neighbourhood.resume((copy(peer) for peer in was.peers), since_s=was.since_s)
+        self._voice = copy(was.voice)
+        self.refused = Counter(dict(was.refused))
+        self.staleness_max = was.staleness_max
+        self._training, self._beat = was.training, was.beat
+        self._rejoin_until_s = was.rejoin_until_s
 
     # ------------------------------------------------------------ events
 
@@ -140,6 +168,10 @@ class Node:
             self.phase = Phase.REJOINING
             self._rejoin_until_s = now + self.settings.policy.suspect_grace_s
             effects.append(Wake(self._rejoin_until_s, token=-1))
+            if self.settings.rounds:
+                # Nothing is retained where each round has its own receivers: ask.
+                for peer in self.neighbourhood.peers.values():
+                    self._ask(peer, effects)
             return
         self._begin(now, effects)
 
@@ -151,7 +183,7 @@ class Node:
             return
         sight = self.neighbourhood.look(self.version, now)
         done = self.algorithm.finish(
-            self.state, self._local(), sight.neighbours, frozen(event.vector)
+            self.state, self._local(now), sight.neighbours, frozen(event.vector)
         )
         if done.mixed:
             self._record(sight, effects)
@@ -169,9 +201,9 @@ class Node:
     def _on_received(self, event: Received, now: float, effects: list[Effect]) -> None:
         message = event.message
         if isinstance(message, ModelMessage):
-            sender, reason = message.header.node, self._fault_of_model(message)
+            sender, reason = message.header.node, self._admission.fault_of_model(message)
         else:
-            sender, reason = message.node, self._fault_of_word(message)
+            sender, reason = message.node, self._admission.fault_of_word(message)
         peer = self.neighbourhood.peers.get(sender)
         if peer is None or reason:
             self.refused[(sender, "stranger" if peer is None else reason)] += 1
@@ -187,8 +219,25 @@ class Node:
         self.neighbourhood.changed()
         if not news:
             self.refused[(sender, "old")] += 1
-        elif self.phase is not Phase.TRAINING:
+            return
+        if self._reacts and isinstance(message, ModelMessage):
+            self._hear(peer, message, now, effects)
+        if self.phase is not Phase.TRAINING:
             self._advance(now, effects)
+
+    def _hear(self, peer: Peer, message: ModelMessage, now: float, effects: list[Effect]) -> None:
+        """Let the algorithm react to a new model at once, whatever is under way."""
+        if self.phase in (Phase.NEW, Phase.REJOINING, Phase.ENDED):
+            return
+        usable = self.neighbourhood.usable(peer, self.version, now)
+        heard = self.algorithm.hear(self.state, self._local(now), message, usable=usable)
+        self.state = heard.state
+        if heard.mixed:
+            reading, staleness = self.neighbourhood.read(peer, self.version, now)
+            peer.reads += 1
+            self.staleness_max = max(self.staleness_max, staleness)
+            effects.append(Record(self.version, staleness, (reading,), ()))
+        effects.extend(self._voice.say(heard.outgoing, self.version, now))
 
     def _on_woken(self, token: int, now: float, effects: list[Effect]) -> None:
         if self.phase in (Phase.NEW, Phase.ENDED):
@@ -219,7 +268,7 @@ class Node:
         if self._blocked(now, effects):
             return
         sight = self.neighbourhood.look(self.version, now)
-        step = self.algorithm.advance(self.state, self._local(), sight.neighbours)
+        step = self.algorithm.advance(self.state, self._local(now), sight.neighbours)
         if step.mixed:
             self._record(sight, effects)
         self.state = step.state
@@ -240,6 +289,7 @@ class Node:
                     steps=self.settings.local_steps,
                     correction=plan.correction,
                     fresh_optimizer=plan.fresh_optimizer,
+                    proximal=plan.proximal,
                 )
             )
 
@@ -282,8 +332,8 @@ class Node:
                 if peer.version >= self.version:
                     self._ask(peer, effects)
         sight = self.neighbourhood.look(self.version, now)
-        again = self.algorithm.repeat(self.state, self._local(), sight.neighbours)
-        effects.extend(self._voice.repeat(again, self.version, now))
+        again = self.algorithm.repeat(self.state, self._local(now), sight.neighbours)
+        effects.extend(self._voice.say(again, self.version, now))
 
     def _arm_beat(self, effects: list[Effect]) -> None:
         """Wake when a part of the liveness floor has passed without a sign of life."""
@@ -296,27 +346,20 @@ class Node:
     def _record(self, sight: Sight, effects: list[Effect]) -> None:
         self.neighbourhood.count_reads()
         self.staleness_max = max(self.staleness_max, sight.staleness)
+        self._voice.trusts = sight.trusts
         effects.append(Record(self.version, sight.staleness, sight.readings, sight.left_out))
 
-    def _local(self) -> Local:
-        return Local(self.settings.node, self.version, self.settings.samples, self.steps)
-
-    def _fault_of_model(self, message: ModelMessage) -> str:
-        """The reason to refuse a model; empty: none."""
-        header, settings = message.header, self.settings
-        if header.run != settings.run:
-            return "run"
-        if header.schema != settings.schema:
-            return "schema"
-        return "" if message.vector.size == self._dimension else "dimension"
-
-    def _fault_of_word(self, message: Presence | VersionRequest) -> str:
-        """The reason to refuse a presence or a request; empty: none."""
-        if message.run != self.settings.run:
-            return "run"
-        if isinstance(message, Presence) and message.digest != self.settings.digest:
-            return "digest"
-        return ""
+    def _local(self, now: float) -> Local:
+        settings = self.settings
+        return Local(
+            settings.node,
+            self.version,
+            settings.samples,
+            self.steps,
+            settings.local_steps,
+            now,
+            settings.step_sizes,
+        )
 
 
 def _is_finite(vector: Vector) -> bool:

@@ -1,4 +1,4 @@
-"""How stale a model is, and whether it may still be mixed.
+"""How stale a model is, whether it may still be mixed, and how much it counts.
 
 Four metrics of one view (ALGORITHMS 1.3), all from headers, none from a common clock:
 
@@ -12,7 +12,7 @@ weight, a dead node's frozen model is left out. Dropping by lag silently removes
 """
 
 from dataclasses import dataclass, field
-from math import inf
+from math import exp, inf
 from typing import Final, Literal
 
 LIVENESS_PERIODS: Final = 3.0
@@ -20,18 +20,51 @@ LIVENESS_PERIODS: Final = 3.0
 
 Metric = Literal["missed", "age", "reads", "lag"]
 
+Discount = Literal["polynomial", "hinge", "exponential"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiscountLaw:
+    """How much a model of staleness t counts: 1 when it is fresh, less and less with t.
+
+    polynomial   (1 + t)^-a
+    hinge        1 up to b, then 1 / (a (t - b) + 1)
+    exponential  e^(-t / b)
+
+    Source: Xie, Koyejo, Gupta, "Asynchronous federated optimization", 2019.
+    """
+
+    kind: Discount = "polynomial"
+    a: float = 0.5
+    b: float = 4.0
+
+    def __call__(self, staleness: float) -> float:
+        """The factor, in (0, 1]."""
+        if self.kind == "polynomial":
+            return float((1.0 + staleness) ** -self.a)
+        if self.kind == "exponential":
+            return exp(-staleness / self.b)
+        late = staleness - self.b
+        return 1.0 if late <= 0.0 else 1.0 / (self.a * late + 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class StalenessPolicy:
-    """`none`: use whatever is held. `wait`: hold training back. `drop`: leave the stale out."""
+    """`none`: use whatever is held. `wait`: hold training back. `drop`: leave the stale out.
 
-    policy: Literal["none", "wait", "drop"] = "drop"
+    `discount`: whoever is alive counts, the less the staler. Which slow nodes' data that forgets is
+    smallest if both ends of a link take the smaller of their factors (`reciprocal`).
+    """
+
+    policy: Literal["none", "wait", "drop", "discount"] = "drop"
     bound: float = 3.0
     metric: Metric = "missed"
     liveness_floor_s: float = 5.0
     """Nobody is dropped for missing periods before this age, and an unknown period means it."""
     suspect_grace_s: float = 2.0
     """A peer whose connection broke counts as dead only after as long."""
+    discount: DiscountLaw = DiscountLaw()
+    reciprocal: bool = True
     least_period_s: float = field(init=False)
     """The period below which the floor decides: floor / bound."""
     limit: float = field(init=False)
@@ -40,7 +73,8 @@ class StalenessPolicy:
     def __post_init__(self) -> None:
         periods = self.bound if self.bound > 0.0 else LIVENESS_PERIODS
         object.__setattr__(self, "least_period_s", self.liveness_floor_s / periods)
-        object.__setattr__(self, "limit", inf if self.policy == "none" else self.bound)
+        unbounded = self.policy in ("none", "discount")
+        object.__setattr__(self, "limit", inf if unbounded else self.bound)
 
     def missed(self, age_s: float, period_s: float) -> float:
         """Age in the sender's periods, scaled so that `missed <= bound` is the liveness bound.

@@ -1,6 +1,6 @@
 """What a node says: numbered models, signs of life, and its two newest versions on request."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from p2pfl.algorithms.base import Outgoing
@@ -16,7 +16,7 @@ from p2pfl.messages import (
     VersionRequest,
 )
 from p2pfl.protocol.settings import NodeSettings
-from p2pfl.types import frozen
+from p2pfl.types import NodeId, frozen
 
 PERIOD_MEMORY: Final = 0.7
 """Weight of the past in the publish period's exponential moving average: about three updates."""
@@ -27,6 +27,8 @@ class Voice:
 
     def __init__(self, settings: NodeSettings) -> None:
         self.incarnation = Incarnation(0, 0)
+        self.trusts: tuple[tuple[NodeId, float], ...] = ()
+        """What the node told of its trust in neighbours goes out with its models."""
         self.signed_s = 0.0
         """Last sign of life, model or presence, on the own clock."""
         self._settings = settings
@@ -35,16 +37,14 @@ class Voice:
         self._published_s: float | None = None
         self._recent: tuple[ModelMessage, ...] = ()
 
-    def hand_out(self, outgoing: Iterable[Outgoing], version: int, now: float) -> list[Effect]:
-        """The effects that hand these vectors out as models of `version`."""
-        effects: list[Effect] = []
-        for out in outgoing:
+    def hand_out(self, outgoing: Sequence[Outgoing], version: int, now: float) -> list[Effect]:
+        """The effects that hand these vectors out as models of `version`, at its own pace."""
+        if outgoing:
             self._measure_period(now)
-            effects.extend(self._effects(out, version, now))
-        return effects
+        return self.say(outgoing, version, now)
 
-    def repeat(self, outgoing: Iterable[Outgoing], version: int, now: float) -> list[Effect]:
-        """The same for what was said before: it says nothing about the publish period."""
+    def say(self, outgoing: Sequence[Outgoing], version: int, now: float) -> list[Effect]:
+        """The same for what is said again or answered: it says nothing about the publish period."""
         effects: list[Effect] = []
         for out in outgoing:
             effects.extend(self._effects(out, version, now))
@@ -76,13 +76,17 @@ class Voice:
     def _effects(self, out: Outgoing, version: int, now: float) -> list[Effect]:
         self._sequence += 1
         self.signed_s = now
-        message = ModelMessage(self._header(out.kind, version, now), frozen(out.vector))
+        extra = None if out.extra is None else frozen(out.extra)
+        message = ModelMessage(self._header(out, version, now), frozen(out.vector), extra)
         if out.to:
             return [Send(peer, message) for peer in out.to]
         self._recent = (*self._recent[-1:], message)
+        rounds = self._settings.rounds
+        if rounds:
+            return [Send(peer, message) for peer in rounds[version % len(rounds)].hearers]
         return [Publish(message)]
 
-    def _header(self, kind: str, version: int, now: float) -> Header:
+    def _header(self, out: Outgoing, version: int, now: float) -> Header:
         oldest = self._recent[-1].header.version if self._recent else version
         return Header(
             run=self._settings.run,
@@ -94,10 +98,13 @@ class Voice:
             oldest_version=min(oldest, version),
             sent_s=now,
             period_s=self._period_s,
-            kind=kind,
+            kind=out.kind,
             local_steps=self._settings.local_steps,
             samples=self._settings.samples,
             degree=len(self._settings.neighbours),
+            epoch=out.epoch,
+            words=out.words,
+            trusts=self.trusts,
         )
 
     def _measure_period(self, now: float) -> None:

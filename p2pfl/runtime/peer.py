@@ -58,10 +58,12 @@ async def run_node(
         tell=tell,
         recorder=None if record is None else Recorder(machine, record, experiment=experiment),
     )
+    beside = place.algorithm.capabilities.beside
     membership = Membership(
         neighbours=tuple(peer for peer, _ in place.neighbours),
         schema=trainer.schema,
         dimension=trainer.dimension,
+        beside=0 if beside is None else beside.size(trainer.dimension),
         digest=experiment.digest,
     )
     try:

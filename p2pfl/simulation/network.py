@@ -233,7 +233,7 @@ class StarNetwork:
         """The message with its numbers rounded as the wire rounds them."""
         if not isinstance(message, ModelMessage):
             return message
-        return ModelMessage(message.header, self._rounded(message.vector))
+        return ModelMessage(message.header, self._rounded(message.vector), message.extra)
 
     def _rounded(self, vector: Vector) -> Vector:
         return vector_of(payload_of(vector, self.config.codec), self.config.codec)

@@ -35,7 +35,8 @@ from p2pfl.messages import (
     Wake,
     Woken,
 )
-from p2pfl.protocol.node import Node, Phase
+from p2pfl.protocol.node import Node
+from p2pfl.protocol.phase import Phase
 from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
 from p2pfl.simulation.devices import Devices

@@ -53,6 +53,8 @@ class Membership:
     schema: str
     """Models with another schema are refused."""
     dimension: int
+    beside: int = 0
+    """Numbers that travel beside each model."""
     digest: str
     """Peers that run another experiment are refused."""
 

@@ -71,7 +71,7 @@ class Inbox:
         self._on_subscriptions = on_subscriptions
         self._on_own_presence = on_own_presence
         self._on_claim = on_claim
-        frame_bytes_max = 4 * membership.dimension + _FRAME_MARGIN
+        frame_bytes_max = 4 * (membership.dimension + membership.beside) + _FRAME_MARGIN
         self._limits = Limits(
             frame_bytes_max=frame_bytes_max,
             parts_max=min(LIMITS.parts_max, frame_bytes_max // _PART_BYTES_MIN + 1),

@@ -10,7 +10,7 @@ from support.bench import Bench, make_bench
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.messages import Incarnation, PeerLost, PresenceState, Record, Train, Wake, Woken
-from p2pfl.protocol.node import Phase
+from p2pfl.protocol.phase import Phase
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId
 

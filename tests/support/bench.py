@@ -18,7 +18,8 @@ from p2pfl.messages import (
     Started,
     Trained,
 )
-from p2pfl.protocol.node import Node, Phase
+from p2pfl.protocol.node import Node
+from p2pfl.protocol.phase import Phase
 from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId, Vector

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from p2pfl.algorithms.base import Local, VectorAlgorithm
-from p2pfl.algorithms.dpsgd import DPSGD
+from p2pfl.algorithms.dpsgd import DPSGD, RoundState
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.pull_mix import MixState, PullMix
 from p2pfl.messages import Neighbour
@@ -89,14 +89,14 @@ def test_pull_mix_serves_the_mix_and_never_the_raw_x() -> None:
 
 
 def test_dpsgd_goes_where_training_from_the_mix_ends() -> None:
-    rule = DPSGD()
-    step = rule.advance(vector(0.0), HERE, [neighbour(vector(1.0))])
+    rule, state = DPSGD(), RoundState(vector(0.0))
+    step = rule.advance(state, HERE, [neighbour(vector(1.0))])
     assert step.train is not None
     assert step.train.start == vector(0.5)
-    done = rule.finish(vector(0.0), HERE, [], vector(0.25))
-    assert done.state == vector(0.25)
+    done = rule.finish(step.state, HERE, [], vector(0.25))
+    assert done.state.x == vector(0.25)
     assert done.outgoing[0].vector == vector(0.25)
-    assert rule.served(vector(0.0), [neighbour(vector(1.0))]) == vector(0.5)
+    assert rule.served(state, [neighbour(vector(1.0))]) == vector(0.5)
     assert rule.capabilities.synchronous
 
 
@@ -112,7 +112,7 @@ def test_local_learning_hands_out_and_adopts_nothing() -> None:
     assert not rule.capabilities.undirected
 
 
-@pytest.mark.parametrize("rule", [DPSGD(), LocalOnly()])
+@pytest.mark.parametrize("rule", [LocalOnly(), VectorAlgorithm()])
 def test_an_algorithm_on_vectors_starts_from_x0(rule: VectorAlgorithm) -> None:
     x0 = vector(2.0)
     assert rule.initial(x0) is x0

@@ -26,7 +26,7 @@ from p2pfl.messages import (
     Wake,
     Woken,
 )
-from p2pfl.protocol.node import Phase
+from p2pfl.protocol.phase import Phase
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId
 

@@ -1,0 +1,87 @@
+"""All algorithms by the names that experiment files know them by: one line each.
+
+A parameter of an algorithm is a field of its class; the file's `[algorithm]` table sets it by the
+same name, and a key that the chosen algorithm does not have is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
+
+from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.dpsgd import DPSGD
+from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
+from p2pfl.algorithms.local import LocalOnly
+from p2pfl.algorithms.pull_mix import PullMix
+
+
+class Gossip(NamedTuple):
+    """An algorithm that every node of a graph follows."""
+
+    label: str
+    """Its name, as tables and pictures show it."""
+    rule: type[Any]
+
+
+class Star(NamedTuple):
+    """An algorithm of a server and its clients."""
+
+    label: str
+    server: type[Any]
+    client: type[Any]
+
+
+GOSSIPS: Final[Mapping[str, Gossip]] = {
+    "pull_mix": Gossip("PullMix", PullMix),
+    "dpsgd": Gossip("D-PSGD", DPSGD),
+}
+
+STARS: Final[Mapping[str, Star]] = {
+    "fedavg": Star("FedAvg", FedAvgServer, FedAvgClient),
+}
+
+ALONE: Final[Mapping[str, Gossip]] = {
+    "local": Gossip("local only", LocalOnly),
+    "centralized": Gossip("centralized", LocalOnly),
+}
+
+LABELS: Final[Mapping[str, str]] = {
+    kind: entry.label for group in (GOSSIPS, STARS, ALONE) for kind, entry in group.items()
+}
+
+_GIVEN: Final = frozenset({"scale", "server", "clients", "seed", "rounds"})
+"""Fields that the experiment sets by itself, node by node."""
+
+
+def parameters_of(kind: str) -> frozenset[str]:
+    """The keys of `[algorithm]` that this algorithm reads, `kind` apart; the user's own: none."""
+    if kind in STARS:
+        return _fields(STARS[kind].server) | _fields(STARS[kind].client)
+    entry = {**GOSSIPS, **ALONE}.get(kind)
+    return frozenset() if entry is None else _fields(entry.rule)
+
+
+def make_rule(kind: str, given: Mapping[str, object]) -> Algorithm[Any]:
+    """The gossip algorithm of this name; `given` sets parameters, None leaves the default."""
+    return _made(GOSSIPS[kind].rule, given)
+
+
+def make_server(kind: str, given: Mapping[str, object], **place: object) -> Algorithm[Any]:
+    """The server of this star; `place` says who its clients are."""
+    return _made(STARS[kind].server, given, **place)
+
+
+def make_client(kind: str, given: Mapping[str, object], **place: object) -> Algorithm[Any]:
+    """A client of this star; `place` says who its server is."""
+    return _made(STARS[kind].client, given, **place)
+
+
+def _fields(rule: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(rule)) - _GIVEN
+
+
+def _made(rule: type[Any], given: Mapping[str, object], **place: object) -> Algorithm[Any]:
+    known = _fields(rule)
+    chosen = {key: value for key, value in given.items() if key in known and value is not None}
+    made: Algorithm[Any] = rule(**chosen, **place)
+    return made
