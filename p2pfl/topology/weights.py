@@ -51,6 +51,17 @@ def mixing_matrix(graph: Graph, *, weights: WeightsName) -> Matrix:
     return matrix
 
 
+def matrix_of_rows(rows: Mapping[NodeId, WeightRow]) -> Matrix:
+    """The dense matrix `[n, n]` of these rows, each node's own weight included."""
+    position = {node: i for i, node in enumerate(rows)}
+    matrix = np.zeros((len(rows), len(rows)))
+    for i, row in enumerate(rows.values()):
+        for peer, weight in row:
+            matrix[i, position[peer]] = weight
+    matrix[np.diag_indices(len(rows))] = 1.0 - matrix.sum(axis=1)
+    return matrix
+
+
 def check_weights(graph: Graph, weights: str) -> None:
     """Raises ConfigError if these weights are unknown or do not fit the graph."""
     if weights not in get_args(WeightsName):
