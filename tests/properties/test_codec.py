@@ -21,7 +21,7 @@ from p2pfl.messages import (
     PresenceState,
     VersionRequest,
 )
-from p2pfl.types import NodeId
+from p2pfl.types import Extra, NodeId
 
 NAMES = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=64)
 COUNTS = st.integers(0, 2**64 - 1)
@@ -49,8 +49,15 @@ HEADERS = st.builds(
     samples=COUNTS,
     degree=COUNTS,
     epoch=COUNTS,
+    words=st.lists(COUNTS, max_size=5).map(tuple),
+    trusts=st.lists(st.tuples(NAMES.map(NodeId), st.floats(0, 1)), max_size=3).map(tuple),
 )
-MODELS = st.builds(ModelMessage, HEADERS, VECTORS)
+EXTRAS: st.SearchStrategy[Extra | None] = st.one_of(
+    st.none(),
+    VECTORS,
+    st.lists(st.integers(0, 2**32 - 1), max_size=30).map(lambda sums: np.array(sums, np.uint32)),
+)
+MODELS = st.builds(ModelMessage, HEADERS, VECTORS, EXTRAS)
 SMALL: st.SearchStrategy[Message] = st.one_of(
     st.builds(VersionRequest, NAMES, NAMES.map(NodeId), COUNTS),
     st.builds(
@@ -85,6 +92,12 @@ def test_float32_models_come_back(message: ModelMessage) -> None:
     assert isinstance(again, ModelMessage)
     assert again.header == message.header
     np.testing.assert_array_equal(again.vector, message.vector)
+    if message.extra is None:
+        assert again.extra is None
+    else:
+        assert again.extra is not None
+        assert again.extra.dtype == message.extra.dtype
+        np.testing.assert_array_equal(again.extra, message.extra)
 
 
 @given(MODELS, st.sampled_from(["float16", "bfloat16"]))

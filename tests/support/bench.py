@@ -17,12 +17,13 @@ from p2pfl.messages import (
     Received,
     Started,
     Trained,
+    Woken,
 )
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.phase import Phase
-from p2pfl.protocol.settings import NodeSettings
+from p2pfl.protocol.settings import NodeSettings, Round
 from p2pfl.protocol.staleness import StalenessPolicy
-from p2pfl.types import NodeId, Vector
+from p2pfl.types import Extra, NodeId, Vector
 
 FIRST = Incarnation(1, 7)
 
@@ -40,6 +41,7 @@ class Bench:
         algorithm: Algorithm[Any],
         *,
         steps_max: int | None = None,
+        rounds: tuple[Round, ...] = (),
     ) -> None:
         settings = NodeSettings(
             run="run",
@@ -51,7 +53,9 @@ class Bench:
             policy=policy,
             steps_max=steps_max,
             digest="digest",
+            rounds=rounds,
         )
+        self.settings = settings
         self.node = Node(settings, algorithm, vector(0.0))
         self.effects: list[Effect] = []
         self.sequences: dict[tuple[str, Incarnation], int] = {}
@@ -91,6 +95,8 @@ class Bench:
         run: str = "run",
         schema: str = "schema",
         dimension: int = 1,
+        extra: Extra | None = None,
+        trusts: tuple[tuple[NodeId, float], ...] = (),
     ) -> list[Effect]:
         """A model of `peer` comes in at `now`."""
         place = (peer, incarnation)
@@ -105,8 +111,9 @@ class Bench:
             oldest_version=max(0, version - 1) if oldest_version is None else oldest_version,
             sent_s=now if sent_s is None else sent_s,
             period_s=period_s,
+            trusts=trusts,
         )
-        message = ModelMessage(header, np.full(dimension, value, dtype=np.float32))
+        message = ModelMessage(header, np.full(dimension, value, dtype=np.float32), extra)
         return self.tell(Received(message, retained=retained), now)
 
     def beat(
@@ -136,6 +143,10 @@ class Bench:
         )
         return self.tell(Received(presence, retained=retained), now)
 
+    def wake(self, now: float) -> list[Effect]:
+        """The newest beat falls due."""
+        return self.tell(Woken(self.node._beat), now)
+
     def mixed(self, now: float) -> set[str]:
         """The peers that a mix at `now` would use."""
         sight = self.node.neighbourhood.look(self.node.version, now)
@@ -147,6 +158,12 @@ def make_bench(
     algorithm: Algorithm[Any] | None = None,
     *,
     steps_max: int | None = None,
+    rounds: tuple[Round, ...] = (),
 ) -> Bench:
     """A node in the hand: by default the default policy and PullMix."""
-    return Bench(policy or StalenessPolicy(), algorithm or PullMix(), steps_max=steps_max)
+    return Bench(
+        policy or StalenessPolicy(),
+        algorithm or PullMix(),
+        steps_max=steps_max,
+        rounds=rounds,
+    )

@@ -34,10 +34,16 @@ def digits(*, nodes: int = 8, **tables: Any) -> Experiment:  # noqa: ANN401 - as
         "partition": {"kind": "dirichlet", "alpha": 0.5},
         "compute": {"step_s": 0.01, "slowdown": {"n1": 2.0}},
         "staleness": {"liveness_floor_s": 1.0, "suspect_grace_s": 0.5},
-        "stop": {"time_s": 5.0},
+        "stop": {"time_s": 8.0},
         "evaluation": {"every_s": 0.5},
     }
     return Experiment(config_from_mapping(base | tables, source="test"))
+
+
+async def recorded(folder: Path, node: str, *, updates: int) -> None:
+    """Wait until this node's record tells of so many updates."""
+    while sum(p.read_text().count('"trained"') for p in folder.glob(f"{node}*")) < updates:
+        await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -46,7 +52,7 @@ async def test_eight_nodes_of_which_one_is_killed_and_comes_back_are_repeated_bi
 ) -> None:
     what = digits()
     async with RealRun(what, engine=engine, record=tmp_path / RECORD) as run:
-        await asyncio.sleep(1.5)
+        await recorded(tmp_path / RECORD, "n2", updates=12)
         run.kill_node("n2")
         await asyncio.sleep(1.2)
         await run.start_node("n2")

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from p2pfl.algorithms.base import Local, VectorAlgorithm
+from p2pfl.algorithms.base import Local, Surroundings, VectorAlgorithm
 from p2pfl.algorithms.dpsgd import DPSGD, RoundState
+from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.pull_mix import MixState, PullMix
+from p2pfl.algorithms.suite import make_client, make_rule, make_server, parameters_of
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Vector
 
@@ -126,3 +128,36 @@ def test_the_defaults_of_an_algorithm_on_vectors_suit_a_gossiping_one() -> None:
     assert rule.opening(x)[0].vector is x
     assert rule.served(x, []) is x
     assert rule.capabilities.undirected
+
+
+def test_a_weighted_update_counts_by_the_nodes_own_factor() -> None:
+    place = Surroundings(NodeId("n0"), scale=2.0)
+    heard = [neighbour(vector(1.0))]
+    pull = PullMix().at(place)
+    state = MixState(vector(0.0), start=vector(0.5))
+    assert pull.finish(state, HERE, heard, vector(0.75)).state.x == vector(1.0)
+    start_only = PullMix(when="start").at(place)
+    assert start_only.finish(state, HERE, heard, vector(0.75)).state.x == vector(1.0)
+    rounds = DPSGD().at(place)
+    assert (
+        rounds.finish(RoundState(vector(0.0), vector(0.5)), HERE, [], vector(0.75)).state.x == 1.0
+    )
+
+
+def test_dpsgd_rejoins_with_its_neighbours_mean() -> None:
+    state = DPSGD().adopt(RoundState(vector(0.0)), vector(2.0))
+    assert DPSGD().public(state) == vector(2.0)
+    assert DPSGD().opening(state)[0].vector == vector(2.0)
+
+
+def test_every_name_of_the_suite_has_parameters_and_an_algorithm() -> None:
+    assert parameters_of("pull_mix") == {"when"}
+    assert parameters_of("local") == frozenset()
+    assert parameters_of("my_module:MyClass") == frozenset()
+    assert "participation" in parameters_of("fedavg")
+    given = {"when": "end", "participation": 0.5}
+    assert make_rule("pull_mix", given) == PullMix(when="end")
+    server = make_server("fedavg", given, clients=(NodeId("n0"),), seed=1)
+    assert isinstance(server, FedAvgServer)
+    assert server.participation == 0.5
+    assert isinstance(make_client("fedavg", given, server=NodeId("s")), FedAvgClient)

@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # msgpack ships no types.
@@ -29,7 +30,7 @@ from p2pfl.messages import (
     PresenceState,
     VersionRequest,
 )
-from p2pfl.types import NodeId
+from p2pfl.types import Extra, NodeId
 
 HEADER = Header(
     run="digits-1a2b",
@@ -296,3 +297,55 @@ def test_a_model_that_is_not_finite_is_refused(bad: float, dtype: Dtype) -> None
     vector = np.ones(100_000, np.float32)
     vector[77_777] = bad
     assert refusal(encode(ModelMessage(HEADER, vector), dtype=dtype).join()) == "non_finite"
+
+
+def with_extra(extra: Extra) -> ModelMessage:
+    return ModelMessage(HEADER, VECTOR, extra)
+
+
+def test_what_travels_beside_a_model_is_exact_in_every_width() -> None:
+    sums = np.array([0, 1, 2**32 - 1], np.uint32)
+    again = decode(encode(with_extra(sums), dtype="bfloat16").join())
+    assert isinstance(again, ModelMessage)
+    assert again.extra is not None
+    assert again.extra.dtype == np.uint32
+    assert again.extra.tolist() == sums.tolist()
+    assert not again.extra.flags.writeable
+
+
+def test_a_tracker_beside_a_model_must_be_finite() -> None:
+    tracker = np.array([1.0, np.inf], np.float32)
+    assert refusal(encode(with_extra(tracker)).join()) == "non_finite"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"x": "uint32"},
+        {"y": 3},
+        {"x": "float64", "y": 0},
+        {"x": "uint32", "y": -1},
+        {"m": []},
+        {"m": [1, -1]},
+        {"m": [True]},
+        {"m": 5},
+        {"b": []},
+        {"b": [["n1"]]},
+        {"b": [["n1", 2.0]]},
+        {"b": [["no node", 0.5]]},
+        {"b": "n1"},
+    ],
+)
+def test_words_trusts_and_extras_of_a_wrong_form_are_refused(changes: dict[str, object]) -> None:
+    assert refusal(model_frame(**changes)) == "field"
+
+
+def test_an_extra_that_is_longer_than_its_bytes_is_refused() -> None:
+    assert refusal(model_frame(x="uint32", y=1)) == "payload"
+
+
+def test_words_and_trusts_come_back() -> None:
+    header = replace(HEADER, words=(1, 2**40), trusts=((NodeId("n1"), 0.5),))
+    again = decode(encode(ModelMessage(header, VECTOR)).join())
+    assert isinstance(again, ModelMessage)
+    assert again.header == header
