@@ -30,9 +30,8 @@ class ComputeLaw:
         """Seconds of this node's k-th update of so many gradient steps."""
         pace_s = self._pace.get(node)
         if pace_s is None:
-            factor = self._slowdown.get(node, 1.0)
-            spread = lognormal_factor(self._node_sigma, draw_normal(self._seed, node, "pace", 0))
-            pace_s = self._pace[node] = self._step_s * factor * spread
+            pace_s = self._step_s * self._slowdown.get(node, 1.0) * self._spread(node)
+            self._pace[node] = pace_s
         if self._sigma > 0.0:
             normal = draw_normal(self._seed, node, "duration", k)
             return pace_s * steps * lognormal_factor(self._sigma, normal)
@@ -41,9 +40,17 @@ class ComputeLaw:
             return pace_s * steps * pareto_factor(self._alpha, uniform)
         return pace_s * steps
 
+    def pace(self, node: NodeId) -> float:
+        """How many times as long as a plain node's this node's steps take in the mean."""
+        return self._slowdown.get(node, 1.0) * self._spread(node)
+
     def factor(self, node: NodeId, k: int) -> float:
         """How much longer this node's k-th update takes than a plain node's mean update."""
         return self.duration_s(node, 1, k) / self._step_s
+
+    def _spread(self, node: NodeId) -> float:
+        """The node's own factor, of mean 1 over the nodes."""
+        return lognormal_factor(self._node_sigma, draw_normal(self._seed, node, "pace", 0))
 
 
 def lognormal_factor(sigma: float, normal: float) -> float:

@@ -1,6 +1,6 @@
 """An experiment put together: from validated configuration to nodes that either driver can run."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from itertools import islice
@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from p2pfl import local_training
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.fedavg import FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
@@ -20,6 +21,7 @@ from p2pfl.config.write import config_digest
 from p2pfl.errors import ConfigError
 from p2pfl.learning.own import load_function
 from p2pfl.learning.trainer import Trainer
+from p2pfl.learning_rate import LearningRate
 from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
@@ -46,6 +48,7 @@ class Experiment:
         self.config = config
         self.folder = folder or Path()
         """Where the experiment file lies: relative paths and the user's modules are found there."""
+        self._scales: Mapping[NodeId, float] | None = None
 
     def __repr__(self) -> str:
         return f"<Experiment {self.config.name}: {self.label}, seed {self.config.seed}>"
@@ -221,13 +224,14 @@ class Experiment:
             seed=c.seed,
             data=c.data.kind,
             model=c.model.kind,
-            learning_rate=c.training.learning_rate,
+            learning_rate=self.learning_rate,
             batch_size=c.training.batch_size,
             momentum=c.training.momentum,
             weight_decay=c.training.weight_decay,
             optimizer=c.training.optimizer,
             betas=(first, second),
             eps=c.training.eps,
+            clip_norm=c.training.clip_norm,
             folder=c.data.folder,
             samples=c.data.samples,
             min_sequences=c.data.min_sequences,
@@ -244,11 +248,13 @@ class Experiment:
     def _quadratic_trainer(self) -> Trainer:
         from p2pfl.learning.quadratics import QuadraticTrainer, build_quadratic_task
 
-        c = self.config
+        c, nodes = self.config, self.topology.graph.nodes
+        weighs = c.training.weighting or c.training.weights
+        weights = local_training.objective_weights(c, dict.fromkeys(nodes, 1)) if weighs else {}
         task = build_quadratic_task(
-            nodes=self.topology.graph.nodes,
+            nodes=nodes,
             seed=c.seed,
-            learning_rate=c.training.learning_rate,
+            learning_rate=self.learning_rate,
             dimension=c.data.dimension,
             condition=c.data.condition,
             spread=c.data.spread,
@@ -256,18 +262,33 @@ class Experiment:
             sites=c.data.sites,
             momentum=c.training.momentum,
             weight_decay=c.training.weight_decay,
+            clip_norm=c.training.clip_norm,
+            weights=tuple(weights.values()),
         )
         return QuadraticTrainer(task.pooled(CENTRE) if c.algorithm.kind == "centralized" else task)
 
+    @cached_property
+    def learning_rate(self) -> LearningRate:
+        """gamma(t) of every learner, by its own gradient steps."""
+        return local_training.learning_rate(self.config, peers=len(self.topology.graph))
+
     def local_steps(self, node: NodeId, trainer: Trainer) -> int:
         """H of this node: given, or whole epochs over its own samples."""
-        training = self.config.training
-        if training.local_steps is not None:
-            return training.local_steps
-        assert training.local_epochs is not None
-        if not self.place(node).learns:
-            return 0
-        return training.local_epochs * ceil(trainer.samples(node) / training.batch_size)
+        samples = trainer.samples(node) if self.place(node).learns else 0
+        return local_training.local_steps(self.config, node, samples=samples)
+
+    def objective_weights(self, trainer: Trainer) -> Mapping[NodeId, float]:
+        """p_i of the objective sum p_i f_i, for every learner, with sum 1."""
+        return local_training.objective_weights(self.config, self._samples(trainer))
+
+    def update_scales(self, trainer: Trainer) -> Mapping[NodeId, float]:
+        """c_i by which the local updates of each learner count, for rules that read it."""
+        if self._scales is None:
+            self._scales = local_training.update_scales(self.config, self._samples(trainer))
+        return self._scales
+
+    def _samples(self, trainer: Trainer) -> Mapping[NodeId, int]:
+        return {node: trainer.samples(node) for node in self.learners}
 
     def make_node(self, node: NodeId, *, run: str, trainer: Trainer, x0: Vector) -> Node:
         """The state machine of one endpoint, as both drivers run it."""
@@ -282,9 +303,12 @@ class Experiment:
             policy=self.policy,
             steps_max=self._steps_max(),
             digest=self.digest,
-            step_sizes=self._step_sizes,
+            step_sizes=self.learning_rate.step_size_sum,
         )
         algorithm = place.algorithm
+        scale = self.update_scales(trainer).get(node, 1.0)
+        if scale != 1.0 and place.surroundings is not None:
+            algorithm = algorithm.at(place.surroundings._replace(scale=scale))
         if isinstance(algorithm, FedAvgServer):
             algorithm = replace(algorithm, rounds=self._rounds(algorithm, trainer))
         return Node(settings, algorithm, x0)
@@ -295,12 +319,6 @@ class Experiment:
         by_time = at_s / stop.time_s if stop.time_s else 0.0
         by_steps = steps / (stop.steps * len(self.topology.graph)) if stop.steps else 0.0
         return min(1.0, max(by_time, by_steps))
-
-    @cached_property
-    def _step_sizes(self) -> Callable[[int, int], float]:
-        """(first step, count) -> sum of their learning rates."""
-        rate = self.config.training.learning_rate
-        return lambda _, count: rate * count
 
     def _steps_max(self) -> int | None:
         """Steps at which a node finishes by itself; a star's clients are ended by their server."""

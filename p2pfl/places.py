@@ -19,6 +19,8 @@ class Place:
     algorithm: Algorithm[Any]
     learns: bool = True
     """False for a server: it holds no data."""
+    surroundings: Surroundings | None = None
+    """What its rule was told; None where it asks for nothing."""
 
 
 def graph_places(topology: Topology, rule: Algorithm[Any], *, seed: int) -> Mapping[NodeId, Place]:
@@ -46,6 +48,7 @@ def graph_places(topology: Topology, rule: Algorithm[Any], *, seed: int) -> Mapp
             node=node,
             neighbours=row + back if needs.acknowledged else row,
             algorithm=rule.at(place),
+            surroundings=place,
         )
     return places
 

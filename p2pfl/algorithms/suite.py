@@ -61,6 +61,16 @@ def parameters_of(kind: str) -> frozenset[str]:
     return frozenset() if entry is None else _fields(entry.rule)
 
 
+def reads_scale(kind: str) -> bool:
+    """Whether objectives may be weighed under this algorithm: its rule has a field `scale`.
+
+    The user's own class is taken to read it; nodes alone combine nothing that could be weighed.
+    """
+    if kind in STARS:
+        return False
+    return kind not in GOSSIPS or any(f.name == "scale" for f in fields(GOSSIPS[kind].rule))
+
+
 def make_rule(kind: str, given: Mapping[str, object]) -> Algorithm[Any]:
     """The gossip algorithm of this name; `given` sets parameters, None leaves the default."""
     return _made(GOSSIPS[kind].rule, given)

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from p2pfl.algorithms.base import Capabilities
 from p2pfl.algorithms.suite import GOSSIPS, LABELS, make_rule, parameters_of
+from p2pfl.config.check_training import check_training
 from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
 from p2pfl.config.read import Place, shown, suggestion
-from p2pfl.config.schema import AlgorithmConfig, ExperimentConfig, StalenessConfig, TrainingConfig
+from p2pfl.config.schema import AlgorithmConfig, ExperimentConfig, StalenessConfig
 
 BUILT_IN_DATA: Final = (
     "digits",
@@ -90,7 +91,7 @@ def check_config(config: ExperimentConfig, *, source: str = "experiment") -> Non
     _check_own_keys(config, place)
     _check_topology(config, place)
     _check_task(config, place)
-    _check_training(config, place)
+    check_training(config, place)
     _check_algorithm(config, place)
     _check_staleness(config, place)
     check_world(config, place)
@@ -207,34 +208,6 @@ def _check_task(config: ExperimentConfig, place: Place) -> None:
             f'is "{config.partition.kind}", but quadratics have no samples to deal out;'
             " remove it (data.spread and data.sites make the nodes differ)"
         )
-
-
-def _check_training(config: ExperimentConfig, place: Place) -> None:
-    steps, epochs = config.training.local_steps, config.training.local_epochs
-    if steps is None and epochs is None:
-        raise place.at("training.local_steps").error(
-            "is missing; give exactly one of local_steps and local_epochs"
-        )
-    if steps is not None and epochs is not None:
-        raise place.at("training.local_epochs").error(
-            f"is {epochs} and local_steps is {steps}; give exactly one of them"
-        )
-    _check_optimizer(config, place)
-
-
-def _check_optimizer(config: ExperimentConfig, place: Place) -> None:
-    training = config.training
-    default = TrainingConfig(learning_rate=training.learning_rate)
-    if len(training.betas) != len(default.betas):
-        raise place.at("training.betas").error(f"has {len(training.betas)} numbers; allowed: two")
-    foreign = ("momentum",) if training.optimizer == "adamw" else ("betas", "eps")
-    for key in foreign:
-        if getattr(training, key) != getattr(default, key):
-            raise place.at(f"training.{key}").error(
-                f'is not read by the optimizer "{training.optimizer}"; remove it'
-            )
-    if training.optimizer != "sgd" and config.data.kind == "quadratic":
-        raise place.at("training.optimizer").error('is "adamw"; quadratics know "sgd" only')
 
 
 def _check_algorithm(config: ExperimentConfig, place: Place) -> None:

@@ -13,7 +13,9 @@ SERVER_TOO: Final = "network."
 
 
 def named_nodes(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
-    """Every node that the world's sections name, with the dotted key that names it."""
+    """Every node that a section names, with the dotted key that names it."""
+    for key in ("local_steps_of", "weights"):
+        yield from ((f"training.{key}", node) for node in getattr(config.training, key))
     yield from (("compute.slowdown", node) for node in config.compute.slowdown)
     faults, network = config.faults, config.network
     for kind in ("crash", "leave", "join"):

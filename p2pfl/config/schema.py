@@ -3,6 +3,7 @@
 Code below `experiment` sees only these classes, never a dict. `kind` picks among variants.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -138,13 +139,39 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """Local training between two mixes: H steps, or whole epochs."""
+    """Local training between two mixes: H steps, or whole epochs.
+
+    Every count of steps here is of a node's own gradient steps.
+    """
 
     learning_rate: float
+    schedule: Literal["constant", "step", "cosine", "linear"] = "constant"
+    """How the learning rate goes on, step by step; see `p2pfl.learning_rate`."""
+    warmup_steps: int = 0
+    """The learning rate grows to its size over so many first steps."""
+    decay_at: tuple[int, ...] = ()
+    """Step: at each of these gradient steps the learning rate is multiplied by `decay`."""
+    decay: float = 0.1
+    schedule_steps: int | None = None
+    """Cosine and linear: where `learning_rate_min` is reached; None: at `stop.steps`."""
+    learning_rate_min: float = 0.0
+    """Cosine and linear: where the learning rate ends."""
     batch_size: int = 16
     local_steps: int | None = None
     """H, gradient steps per update; exactly one of this and `local_epochs`."""
     local_epochs: int | None = None
+    local_steps_of: Mapping[str, int] = field(default_factory=dict)
+    """Node id -> its own H, instead (FedNova's setting: Wang et al., 2020)."""
+    local_work: Literal["equal", "by_speed"] = "equal"
+    """by_speed: who is k times slower (`[compute]` slowdown and node_sigma) does H / k steps, at
+    least 1, so that all updates take about equally long."""
+    clip_norm: float | None = None
+    """The norm that the gradient of a minibatch's loss may have, before an algorithm adds to it."""
+    weighting: Literal["uniform", "samples"] | None = None
+    """How much each node's objective counts; None: as the algorithm was published (servers by
+    samples, gossip uniform)."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Node id -> how many times as much as a plain node's its objective counts."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.0
     """SGD: the heavy ball's."""

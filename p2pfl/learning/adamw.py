@@ -18,7 +18,6 @@ class AdamW:
     to 16,777,216; from there on it stands still, and no correction is left to make.
     """
 
-    learning_rate: float
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
@@ -27,7 +26,7 @@ class AdamW:
         """Two moments per number, and one count."""
         return 2 * dimension + 1
 
-    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None) -> None:
+    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None, rate: float | Tensor) -> None:
         """One step of `x` and of its moments, in place; `gradient` is consumed."""
         assert state is not None
         size, half = x.shape[-1], state.shape[-1] // 2
@@ -36,10 +35,11 @@ class AdamW:
         count += 1.0
         # In float32, 1 - 0.999 is known to four digits only.
         exact = count.to(torch.float64)
-        first = self.learning_rate / (1.0 - self.betas[0] ** exact)
+        first = rate / (1.0 - self.betas[0] ** exact)
         second = (1.0 - self.betas[1] ** exact).sqrt_()
         if self.weight_decay:
-            x.mul_(1.0 - self.learning_rate * self.weight_decay)
+            kept = 1.0 - rate * self.weight_decay
+            x.mul_(kept.to(x.dtype) if isinstance(kept, Tensor) else kept)
         mean.lerp_(gradient, 1.0 - self.betas[0])
         square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1.0 - self.betas[1])
         scale = torch.sqrt(square, out=gradient).div_(second.to(x.dtype)).add_(self.eps)

@@ -17,6 +17,7 @@ from p2pfl.errors import ConfigError
 from p2pfl.learning.batch_table import BatchTable
 from p2pfl.learning.batches import Batches
 from p2pfl.learning.flat import FlatModule
+from p2pfl.learning.gradients import GradientTerms
 from p2pfl.learning.loop_trainer import LoopTrainer
 from p2pfl.learning.optimizer import make_optimizer
 from p2pfl.learning.stacked_model import PlainGradient, StackedGradient, stacked_gradient
@@ -143,7 +144,7 @@ class BatchedTrainer:
         width, batch = gradient.width(len(jobs)), self._task.batch_size
         stack = self._stack("start", [job.start for job in jobs], width)
         state = self._state(jobs, width)
-        correction = self._correction(jobs)
+        terms, rates = self._terms(jobs), self._rates(jobs)
         positions = self._positions(jobs, width)
         losses = torch.zeros(len(jobs), dtype=torch.float64, device=self._device)
         left = [job.steps for job in jobs]
@@ -161,10 +162,14 @@ class BatchedTrainer:
                 y.view(width, batch, *y.shape[1:]),
             )
             gradients = gradients[:active]
-            if correction is not None:
-                gradients.add_(correction[:active])
             moved = stack[:active, : self._trainable]
-            self._optimizer.step(moved, gradients, None if state is None else state[:active])
+            terms.first(active).apply(gradients, moved)
+            self._optimizer.step(
+                moved,
+                gradients,
+                None if state is None else state[:active],
+                rates if isinstance(rates, float) else rates[:active, step, None],
+            )
             losses[:active] += found[:active]
         return self._outcomes(jobs, stack, state, losses)
 
@@ -202,12 +207,30 @@ class BatchedTrainer:
         states = [fresh if job.momentum is None else job.momentum for job in jobs]
         return self._stack("state", states, width)
 
-    def _correction(self, jobs: Sequence[TrainJob]) -> Tensor | None:
-        if all(job.correction is None for job in jobs):
-            return None
-        none = np.zeros(self.dimension, np.float32)
-        rows = [none if job.correction is None else job.correction for job in jobs]
-        return self._stack("correction", rows, len(rows))[:, : self._trainable]
+    def _terms(self, jobs: Sequence[TrainJob]) -> GradientTerms:
+        """What is added to the gradients of each job; nothing where none of them asks for it."""
+        correction = proximal = anchor = None
+        if any(job.correction is not None for job in jobs):
+            none = np.zeros(self.dimension, np.float32)
+            rows = [none if job.correction is None else job.correction for job in jobs]
+            correction = self._stack("correction", rows, len(rows))[:, : self._trainable]
+        if any(job.proximal for job in jobs):
+            mus = [[job.proximal] for job in jobs]
+            proximal = torch.tensor(mus, dtype=torch.float32, device=self._device)
+            starts = [job.start for job in jobs]
+            anchor = self._stack("anchor", starts, len(starts))[:, : self._trainable]
+        return GradientTerms(
+            clip_norm=self._task.clip_norm, correction=correction, proximal=proximal, anchor=anchor
+        )
+
+    def _rates(self, jobs: Sequence[TrainJob]) -> float | Tensor:
+        """The learning rate, or each job's at each of its steps, `[jobs, steps]` float64."""
+        rate = self._task.learning_rate
+        if rate.constant:
+            return rate.base
+        steps = range(max(job.steps for job in jobs))
+        table = [[rate.at(job.first_step + step) for step in steps] for job in jobs]
+        return torch.tensor(table, dtype=torch.float64, device=self._device)
 
     def _positions(self, jobs: Sequence[TrainJob], width: int) -> Tensor:
         """Where every step's samples lie, `[width, steps B]`; the padding repeats the first."""

@@ -14,6 +14,7 @@ from p2pfl.errors import ConfigError
 from p2pfl.learning import threads
 from p2pfl.learning.batches import Batches, BatchStream
 from p2pfl.learning.flat import FlatModule
+from p2pfl.learning.gradients import GradientTerms
 from p2pfl.learning.optimizer import make_optimizer
 from p2pfl.learning.scoring import Tally
 from p2pfl.learning.task import Task, scaled
@@ -97,20 +98,28 @@ class LoopTrainer:
         flat.load(job.start)
         parameters = flat.vector[: flat.trainable]
         state, numbers = self._state(job.momentum)
-        correction = None
-        if job.correction is not None:
-            # A copy: torch warns of read-only arrays, and a job's arrays are read-only.
-            correction = torch.from_numpy(job.correction[: flat.trainable].copy())
+        terms = self._terms(job)
         total = 0.0
         for step in range(job.first_step, job.first_step + job.steps):
             total += self._gradient(job.node, step)
-            if correction is not None:
-                flat.gradient.add_(correction)
-            self._optimizer.step(parameters, flat.gradient, numbers)
+            terms.apply(flat.gradient, parameters)
+            rate = self._task.learning_rate.at(step)
+            self._optimizer.step(parameters, flat.gradient, numbers, rate)
         return TrainOutcome(
             vector=frozen(flat.array.copy()),
             momentum=None if state is None else frozen(state),
             loss=total / job.steps,
+        )
+
+    def _terms(self, job: TrainJob) -> GradientTerms:
+        # Copies: torch warns of read-only arrays, and a job's arrays are read-only.
+        size = self._flat.trainable
+        added, mu = job.correction, job.proximal
+        return GradientTerms(
+            clip_norm=self._task.clip_norm,
+            correction=None if added is None else torch.from_numpy(added[:size].copy()),
+            proximal=torch.tensor([mu], dtype=torch.float32) if mu else None,
+            anchor=torch.from_numpy(job.start[:size].copy()) if mu else None,
         )
 
     def _gradient(self, node: NodeId, step: int) -> float:

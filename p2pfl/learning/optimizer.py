@@ -16,10 +16,11 @@ class Optimizer(Protocol):
         """How many numbers the state of a model of so many numbers is; 0: there is none."""
         ...
 
-    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None) -> None:
+    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None, rate: float | Tensor) -> None:
         """One step of `x` and of its state, in place; `gradient` is consumed.
 
-        `x` and `gradient` are `[..., p]`, `state` is `[..., state_size]`; all zeros: fresh.
+        `x` and `gradient` are `[..., p]`, `state` is `[..., state_size]`; all zeros: fresh. The
+        learning rate is one number, or one for each row, `[n, 1]` float64.
         """
         ...
 
@@ -27,14 +28,5 @@ class Optimizer(Protocol):
 def make_optimizer(task: Task) -> Optimizer:
     """The optimizer that a task names."""
     if task.optimizer == "adamw":
-        return AdamW(
-            learning_rate=task.learning_rate,
-            betas=task.betas,
-            eps=task.eps,
-            weight_decay=task.weight_decay,
-        )
-    return Sgd(
-        learning_rate=task.learning_rate,
-        momentum=task.momentum,
-        weight_decay=task.weight_decay,
-    )
+        return AdamW(betas=task.betas, eps=task.eps, weight_decay=task.weight_decay)
+    return Sgd(momentum=task.momentum, weight_decay=task.weight_decay)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pfl.errors import ConfigError
+from p2pfl.learning.clipping import clip_scale
 from p2pfl.learning.permutations import generator
 from p2pfl.learning.schema import schema_hash
 from p2pfl.learning.trainer import Score, TrainJob, TrainOutcome
+from p2pfl.learning_rate import LearningRate
 from p2pfl.types import NodeId, Vector, frozen
 
 _NOISE_BLOCK: Final = 64
@@ -23,7 +25,7 @@ _NOISE_BLOCK: Final = 64
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuadraticTask:
-    """One objective per node, and how to step."""
+    """One objective per node, how they are weighed, and how to step."""
 
     nodes: tuple[NodeId, ...]
     curvature: NDArray[np.float64]
@@ -32,34 +34,46 @@ class QuadraticTask:
     """b, `[n, d]`."""
     start: NDArray[np.float64]
     """x0, `[d]`."""
-    learning_rate: float
+    learning_rate: LearningRate
     noise: float = 0.0
     """Standard deviation of the gradient noise per coordinate."""
     momentum: float = 0.0
     weight_decay: float = 0.0
+    clip_norm: float | None = None
+    """The norm that a gradient, its noise included, may have; None: any."""
+    weights: tuple[float, ...] = ()
+    """p, one per node with sum 1: the objective is sum p_i f_i; empty: the uniform mean."""
     seed: int = 0
 
     def optimum(self) -> NDArray[np.float64]:
-        """The minimiser of the uniform mean objective, `[d]`."""
-        shares = self.curvature / self.curvature.sum(axis=0)
+        """The minimiser of the objective, `[d]`."""
+        weighted = self._weighted()
+        shares = weighted / weighted.sum(axis=0)
         optimum: NDArray[np.float64] = (shares * self.optima).sum(axis=0)
         return optimum
 
     def pooled(self, node: NodeId) -> "QuadraticTask":
-        """The mean objective alone, at one node: what centralized learning works on."""
+        """The whole objective alone, at one node: what centralized learning works on."""
+        weighted = self._weighted()
+        curvature = weighted.sum(axis=0) if self.weights else weighted.mean(axis=0)
         return replace(
             self,
             nodes=(node,),
-            curvature=self.curvature.mean(axis=0, keepdims=True),
+            curvature=curvature[None, :],
             optima=self.optimum()[None, :],
+            weights=(),
         )
+
+    def _weighted(self) -> NDArray[np.float64]:
+        """Each node's curvature times its weight, `[n, d]`."""
+        return self.curvature * np.array(self.weights)[:, None] if self.weights else self.curvature
 
 
 def build_quadratic_task(
     *,
     nodes: Sequence[NodeId],
     seed: int,
-    learning_rate: float,
+    learning_rate: LearningRate | float,
     dimension: int = 10,
     condition: float = 4.0,
     spread: float = 1.0,
@@ -68,6 +82,8 @@ def build_quadratic_task(
     start: float = 0.0,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+    weights: tuple[float, ...] = (),
 ) -> QuadraticTask:
     """A task drawn from the seed: curvatures uniform in [1, condition], optima normal.
 
@@ -95,10 +111,12 @@ def build_quadratic_task(
         curvature=curvature,
         optima=optima,
         start=np.full(dimension, start),
-        learning_rate=learning_rate,
+        learning_rate=LearningRate.of(learning_rate),
         noise=noise,
         momentum=momentum,
         weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        weights=weights,
         seed=seed,
     )
 
@@ -147,15 +165,15 @@ class QuadraticTrainer:
         return [self._train_one(job) for job in jobs]
 
     def evaluate(self, vectors: Sequence[Vector], nodes: Sequence[NodeId]) -> list[Score]:
-        """The distance of each vector to the optimum of the mean objective, as the loss."""
+        """The distance of each vector to the optimum of the whole objective, as the loss."""
         assert len(vectors) == len(nodes)
         return [Score(float(np.linalg.norm(vector - self._optimum))) for vector in vectors]
 
     def _train_one(self, job: TrainJob) -> TrainOutcome:
         task = self._task
         curvature, optimum = self._curvature[job.node], self._optima[job.node]
-        rate, loss = task.learning_rate, 0.0
         x: Vector = job.start
+        loss = 0.0
         velocity: Vector | None = None
         if task.momentum:
             velocity = np.zeros_like(x) if job.momentum is None else job.momentum
@@ -166,14 +184,18 @@ class QuadraticTrainer:
             loss += float(gradient @ away)
             if task.noise:
                 gradient += self._noise_at(job.node, step)
+            if task.clip_norm is not None:
+                gradient *= clip_scale(float(np.linalg.norm(gradient)), task.clip_norm)
             if job.correction is not None:
                 gradient += job.correction
+            if job.proximal:
+                gradient += job.proximal * (x - job.start)
             if task.weight_decay:
                 gradient += task.weight_decay * x
             if velocity is not None:
                 gradient += task.momentum * velocity
                 velocity = gradient
-            x = np.subtract(x, rate * gradient, dtype=np.float32)
+            x = np.subtract(x, task.learning_rate.at(step) * gradient, dtype=np.float32)
         return TrainOutcome(
             vector=frozen(x),
             momentum=None if velocity is None else frozen(velocity),

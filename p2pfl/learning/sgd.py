@@ -17,7 +17,6 @@ from torch import Tensor
 class Sgd:
     """The optimizer's constants; its state, the velocity, is the caller's. See `Optimizer`."""
 
-    learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
 
@@ -25,13 +24,15 @@ class Sgd:
         """One velocity per number, if there is momentum."""
         return dimension if self.momentum else 0
 
-    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None) -> None:
+    def step(self, x: Tensor, gradient: Tensor, state: Tensor | None, rate: float | Tensor) -> None:
         """One step of `x` and, with momentum, of its velocity, in place; `gradient` is consumed."""
         if self.weight_decay:
             gradient.add_(x, alpha=self.weight_decay)
-        if state is None:
-            x.sub_(gradient, alpha=self.learning_rate)
-            return
-        velocity = state[..., : x.shape[-1]]
-        velocity.mul_(self.momentum).add_(gradient)
-        x.sub_(velocity, alpha=self.learning_rate)
+        moved = gradient
+        if state is not None:
+            moved = state[..., : x.shape[-1]]
+            moved.mul_(self.momentum).add_(gradient)
+        if isinstance(rate, Tensor):
+            x.addcmul_(moved, rate.to(x.dtype), value=-1.0)
+        else:
+            x.sub_(moved, alpha=rate)

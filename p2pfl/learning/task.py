@@ -19,6 +19,7 @@ from p2pfl.learning.datasets import load_dataset
 from p2pfl.learning.models import FLAT_KINDS, ModelMaker, Shape, model_maker
 from p2pfl.learning.partitions import Partition, make_partition
 from p2pfl.learning.permutations import Indices, permutation
+from p2pfl.learning_rate import LearningRate
 from p2pfl.types import Array, NodeId
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +30,11 @@ OPTIMIZERS: Final = ("sgd", "adamw")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Task:
-    """Everything a trainer needs. The samples of all nodes lie in one array, node by node."""
+    """Everything a trainer needs. The samples of all nodes lie in one array, node by node.
+
+    Raises:
+        ConfigError: There is no such optimizer.
+    """
 
     name: str
     make_model: ModelMaker
@@ -48,7 +53,7 @@ class Task:
     """Where each node's own test samples lie; who is not named is measured on all."""
     scaling: Scaling
     """How uint8 samples become float32."""
-    learning_rate: float
+    learning_rate: LearningRate
     batch_size: int
     momentum: float
     weight_decay: float
@@ -56,6 +61,15 @@ class Task:
     optimizer: str = "sgd"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    clip_norm: float | None = None
+    """The norm that the gradient of a minibatch's loss may have; None: any."""
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                f"training.optimizer {self.optimizer!r} is unknown; "
+                f"allowed are {', '.join(OPTIMIZERS)}"
+            )
 
     def samples(self, node: NodeId) -> int:
         """How many training samples this node holds; 0 for a node without data (a server)."""
@@ -68,13 +82,14 @@ def build_task(
     seed: int,
     data: str,
     model: str,
-    learning_rate: float,
+    learning_rate: LearningRate | float,
     batch_size: int = 16,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     optimizer: str = "sgd",
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    clip_norm: float | None = None,
     folder: str = "",
     samples: int | None = None,
     min_sequences: int = 10,
@@ -89,8 +104,9 @@ def build_task(
 ) -> Task:
     """The task that an experiment file describes; keywords mirror its tables.
 
-    Loss: cross entropy for integer labels, mean squared error for float labels. `base` is the
-    experiment file's folder; `keep` names the nodes whose data this process needs (None: all).
+    Loss: cross entropy for integer labels, mean squared error for float labels. A learning rate
+    that is a number is constant. `base` is the experiment file's folder; `keep` names the nodes
+    whose data this process needs (None: all).
 
     Raises:
         ConfigError: A kind is unknown, or model, partition and data do not fit together.
@@ -114,6 +130,7 @@ def build_task(
         optimizer=optimizer,
         betas=betas,
         eps=eps,
+        clip_norm=clip_norm,
         samples=samples,
         partition=dealt,
         hidden=hidden,
@@ -129,7 +146,7 @@ def task_from_dataset(
     nodes: Sequence[NodeId],
     seed: int,
     model: str,
-    learning_rate: float,
+    learning_rate: LearningRate | float,
     batch_size: int,
     partition: Partition,
     momentum: float = 0.0,
@@ -137,6 +154,7 @@ def task_from_dataset(
     optimizer: str = "sgd",
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    clip_norm: float | None = None,
     samples: int | None = None,
     hidden: tuple[int, ...] = (32,),
     evaluation_samples: int | None = None,
@@ -149,10 +167,6 @@ def task_from_dataset(
         ConfigError: Model, partition and data do not fit together.
         DataError: A node would hold no data.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ConfigError(
-            f"training.optimizer {optimizer!r} is unknown; allowed are {', '.join(OPTIMIZERS)}"
-        )
     if model in FLAT_KINDS:
         dataset = dataset.flattened()
     if samples is not None and samples < len(dataset):
@@ -183,7 +197,7 @@ def task_from_dataset(
         test_y=split.test_y[:limit],
         test_shards=split.test_shards,
         scaling=dataset.scaling,
-        learning_rate=learning_rate,
+        learning_rate=LearningRate.of(learning_rate),
         batch_size=batch_size,
         momentum=momentum,
         weight_decay=weight_decay,
@@ -191,6 +205,7 @@ def task_from_dataset(
         optimizer=optimizer,
         betas=betas,
         eps=eps,
+        clip_norm=clip_norm,
     )
 
 

@@ -24,7 +24,9 @@ class TrainJob:
     """The optimizer's state as its last outcome gave it (SGD: velocities `[d]`; AdamW:
     moments and a count, `[2 d + 1]`); None: fresh."""
     correction: Vector | None = None
-    """Added to every gradient, `[d]`."""
+    """Added to every gradient, `[d]`, after clipping."""
+    proximal: float = 0.0
+    """mu: every gradient at x gets mu (x - start) too, which keeps x near (FedProx)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +36,7 @@ class TrainOutcome:
     vector: Vector
     momentum: Vector | None
     loss: float
-    """Mean training loss over the steps."""
+    """Mean training loss over the steps, without the proximal term."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Worker:
             steps=effect.steps,
             momentum=None if effect.fresh_optimizer else self._momentum,
             correction=effect.correction,
+            proximal=effect.proximal,
         )
         begun_s = loop.time()
         (outcome,) = await loop.run_in_executor(self._thread, self._trainer.train, [job])

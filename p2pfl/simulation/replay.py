@@ -256,6 +256,7 @@ class Replay:
             steps=effect.steps,
             momentum=None if effect.fresh_optimizer else life.momentum,
             correction=effect.correction,
+            proximal=effect.proximal,
         )
         (outcome,) = self._trainer.train([job])
         life.momentum = outcome.momentum

@@ -345,6 +345,7 @@ class World:
             steps=effect.steps,
             momentum=None if effect.fresh_optimizer else one.momentum,
             correction=effect.correction,
+            proximal=effect.proximal,
         )
         training = Training(job, effect.token)
         one.training = self._under_way[one.name] = training

@@ -19,6 +19,7 @@ from p2pfl.learning.stacked_layers import StackedLayers
 from p2pfl.learning.stacked_model import PlainGradient, TracedGradient
 from p2pfl.learning.task import Task, task_from_dataset
 from p2pfl.learning.trainer import TrainJob, TrainOutcome
+from p2pfl.learning_rate import LearningRate
 from p2pfl.types import NodeId, Vector
 
 NODES = [NodeId(f"n{i}") for i in range(20)]
@@ -71,7 +72,7 @@ def jobs(
     corrected: bool = False,
     first: int = 0,
 ) -> list[TrainJob]:
-    """Jobs that start from different places; the second half of them with their own corrections."""
+    """Jobs that start from different places; some with corrections and proximal terms."""
     rng = np.random.default_rng(width)
     x0 = trainer.initial()
     found = []
@@ -86,6 +87,7 @@ def jobs(
                 steps=1 + (steps + i) % 5 if uneven else steps,
                 momentum=None,
                 correction=correction if corrected and i >= width // 2 else None,
+                proximal=0.5 if corrected and i % 2 else 0.0,
             )
         )
     return found
@@ -104,10 +106,13 @@ def assert_agree(
             assert np.linalg.norm(one.momentum - other.momentum) <= TOLERANCE * scale
 
 
+COSINE = LearningRate(base=0.05, schedule="cosine", warmup=2, length=80)
 OPTIMIZERS: list[dict[str, object]] = [
     {},
     {"momentum": 0.9, "weight_decay": 0.01},
     {"optimizer": "adamw", "learning_rate": 0.003, "weight_decay": 0.1, "eps": 1e-4},
+    {"momentum": 0.9, "clip_norm": 0.3, "learning_rate": COSINE},
+    {"optimizer": "adamw", "eps": 1e-4, "learning_rate": COSINE, "weight_decay": 0.1},
 ]
 MODELS: dict[str, tuple[Callable[..., Task], type]] = {
     "softmax": (lambda **c: make("softmax", **c), StackedLayers),
@@ -135,7 +140,9 @@ MODELS: dict[str, tuple[Callable[..., Task], type]] = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize(
+    "optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw", "clipped", "decayed"]
+)
 @pytest.mark.parametrize("model", MODELS)
 def test_many_at_once_are_what_each_would_be_alone(
     model: str, optimizer: dict[str, object]
