@@ -16,6 +16,7 @@ _TRAINER: Final[Mapping[str, Part]] = {"train": "training", "evaluate": "evaluat
 _ALGORITHM: Final[Mapping[str, Part]] = {
     "advance": "mixing",
     "finish": "mixing",
+    "hear": "mixing",
     "served": "mixing",
 }
 

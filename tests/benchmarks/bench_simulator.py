@@ -5,8 +5,6 @@ MLP 64-32-10 (2,410 parameters), batch 16, H = 1, random 4-regular graph, lognor
 per-node loop, without any simulator around it, is measured in the same run.
 """
 
-# ruff: noqa: T201 - a script that prints a table
-
 import argparse
 import json
 import resource

@@ -4,8 +4,6 @@ CPU seconds of this process (best of several), so that a busy machine does not m
 than one thread they add up. `--quick` leaves out the large models.
 """
 
-# ruff: noqa: T201 - a script that prints a table
-
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial

@@ -4,8 +4,6 @@ Eight processes learn the digits over the embedded broker; every few seconds one
 and started again a little later. At the end the bound must have held and the accuracy be normal.
 """
 
-# ruff: noqa: T201 - a script that tells how it goes
-
 import argparse
 import asyncio
 import random
