@@ -310,7 +310,13 @@ class Experiment:
         if scale != 1.0 and place.surroundings is not None:
             algorithm = algorithm.at(place.surroundings._replace(scale=scale))
         if isinstance(algorithm, FedAvgServer):
-            algorithm = replace(algorithm, rounds=self._rounds(algorithm, trainer))
+            training = self.config.training
+            weighs = bool(training.weighting or training.weights)
+            algorithm = replace(
+                algorithm,
+                rounds=self._rounds(algorithm, trainer),
+                weights=tuple(self.objective_weights(trainer).items()) if weighs else (),
+            )
         return Node(settings, algorithm, x0)
 
     def share_done(self, *, at_s: float, steps: int) -> float:

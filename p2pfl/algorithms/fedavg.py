@@ -45,6 +45,8 @@ class FedAvgServer(VectorAlgorithm):
     """The fraction of clients in each round, C."""
     rounds: int | None = None
     """Rounds until it is finished; None: until the run ends."""
+    weights: tuple[tuple[NodeId, float], ...] = ()
+    """How much each client counts; empty: as much as it has samples."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -74,8 +76,11 @@ class FedAvgServer(VectorAlgorithm):
         if waiting or not answered:
             return Advance(state)
         vectors = [n.vector for n in answered if n.vector is not None]
-        samples = [float(n.header.samples) for n in answered if n.header is not None]
-        model = weighted_mean(vectors, samples)
+        given = dict(self.weights)
+        weights = [
+            given.get(n.peer, float(n.header.samples)) for n in answered if n.header is not None
+        ]
+        model = weighted_mean(vectors, weights)
         version = local.version + 1
         done = self.rounds is not None and version >= self.rounds
         handed = Outgoing(model, kind=FINAL) if done else self._handed(model, self.cohort(version))

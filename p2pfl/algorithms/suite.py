@@ -49,7 +49,7 @@ LABELS: Final[Mapping[str, str]] = {
     kind: entry.label for group in (GOSSIPS, STARS, ALONE) for kind, entry in group.items()
 }
 
-_GIVEN: Final = frozenset({"scale", "server", "clients", "seed", "rounds"})
+_GIVEN: Final = frozenset({"scale", "server", "clients", "seed", "rounds", "weights"})
 """Fields that the experiment sets by itself, node by node."""
 
 
@@ -61,13 +61,14 @@ def parameters_of(kind: str) -> frozenset[str]:
     return frozenset() if entry is None else _fields(entry.rule)
 
 
-def reads_scale(kind: str) -> bool:
-    """Whether objectives may be weighed under this algorithm: its rule has a field `scale`.
+def reads_weights(kind: str) -> bool:
+    """Whether nodes' objectives may be weighed under this algorithm.
 
-    The user's own class is taken to read it; nodes alone combine nothing that could be weighed.
+    A gossip rule then has a field `scale`, a server a field `weights`. The user's own class is
+    taken to read its scale; nodes alone combine nothing that could be weighed.
     """
     if kind in STARS:
-        return False
+        return any(f.name == "weights" for f in fields(STARS[kind].server))
     return kind not in GOSSIPS or any(f.name == "scale" for f in fields(GOSSIPS[kind].rule))
 
 

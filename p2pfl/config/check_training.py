@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
 
-from p2pfl.algorithms.suite import reads_scale
+from p2pfl.algorithms.suite import reads_weights
 from p2pfl.config.read import Place, shown
 from p2pfl.config.schema import ExperimentConfig, TrainingConfig
 
@@ -90,7 +90,7 @@ def _check_weights(config: ExperimentConfig, place: Place) -> None:
     if training.weights and training.weighting == "samples":
         raise place.at("weights").error('are given, and weighting is "samples"; remove one of them')
     for key in ("weighting", "weights"):
-        if getattr(training, key) and not reads_scale(kind):
+        if getattr(training, key) and not reads_weights(kind):
             raise place.at(key).error(f'is not read by algorithm.kind "{kind}"; remove it')
 
 

@@ -30,7 +30,7 @@ def error(algorithm: str, towards: list[float], **training: Any) -> float:  # no
     return relative_error(found, optimum=optimum, optima=task.optima)
 
 
-@pytest.mark.parametrize("algorithm", ["pull_mix", "dpsgd"])
+@pytest.mark.parametrize("algorithm", ["pull_mix", "dpsgd", "fedavg"])
 def test_an_objective_counts_as_much_as_its_weight_says(algorithm: str) -> None:
     wanted = [3.0] * 4 + [1.0] * 4
     assert error(algorithm, wanted, weights=HEAVY) < 1e-3

@@ -1,5 +1,7 @@
 """FedAvg's server and client, each on its own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,15 @@ def test_the_server_weighs_updates_by_their_samples() -> None:
     np.testing.assert_allclose(step.state, [(0 * 1 + 1 * 2 + 2 * 3 + 3 * 4) / 10])
     assert step.outgoing[0].kind == GLOBAL
     assert step.outgoing[0].to == ()
+
+
+def test_the_server_weighs_updates_as_it_is_told() -> None:
+    heard = [said(n, 2, vector(float(i)), samples=i + 1) for i, n in enumerate(CLIENTS)]
+    told = replace(make_server(), weights=tuple(zip(CLIENTS, (0.1, 0.2, 0.3, 0.4), strict=True)))
+    step = told.advance(
+        vector(0.0), local(0), heard[:2] + [said(n, 2, None, live=False) for n in CLIENTS[2:]]
+    )
+    np.testing.assert_allclose(step.state, [0.2 / 0.3], rtol=1e-6)
 
 
 def test_the_server_waits_for_every_living_member() -> None:

@@ -1,7 +1,11 @@
 """A training section whose keys contradict each other is refused in one line."""
 
+from typing import cast
+
 import pytest
 
+from p2pfl.algorithms.local import LocalOnly
+from p2pfl.algorithms.suite import GOSSIPS, Gossip
 from p2pfl.config.load import config_from_mapping, with_values
 from p2pfl.config.schema import ExperimentConfig
 from p2pfl.errors import ConfigError
@@ -98,8 +102,11 @@ def test_a_schedule_may_be_as_long_as_the_run() -> None:
 
 
 @pytest.mark.parametrize("training", [{"weighting": "samples"}, {"weights": {"n1": 2.0}}])
-def test_weights_that_the_algorithm_does_not_read_are_refused(training: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r'is not read by algorithm\.kind "fedavg"; remove it'):
-        with_values(base(**training), {"algorithm.kind": "fedavg"})
-    for kind in ("pull_mix", "dpsgd", "centralized", "my_module:Rule"):
+def test_weights_that_the_algorithm_does_not_read_are_refused(
+    training: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("pull_mix", "dpsgd", "fedavg", "centralized", "my_module:Rule"):
         with_values(base(**training), {"algorithm.kind": kind})
+    monkeypatch.setitem(cast("dict[str, Gossip]", GOSSIPS), "pull_mix", Gossip("Alone", LocalOnly))
+    with pytest.raises(ConfigError, match=r'is not read by algorithm\.kind "pull_mix"; remove it'):
+        with_values(base(**training), {"algorithm.kind": "pull_mix"})

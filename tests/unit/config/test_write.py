@@ -79,7 +79,17 @@ configs = st.builds(
     model=st.builds(
         ModelConfig, kind=st.just("mlp"), hidden=st.lists(st.integers(1, 99)).map(tuple)
     ),
-    training=st.builds(TrainingConfig, learning_rate=positive, local_steps=st.integers(1, 9)),
+    training=st.builds(
+        TrainingConfig,
+        learning_rate=positive,
+        schedule=st.just("step"),
+        decay_at=st.lists(st.integers(1, 99), min_size=1, unique=True).map(lambda s: (*sorted(s),)),
+        warmup_steps=st.integers(0, 9),
+        local_steps=st.integers(1, 9),
+        local_steps_of=st.dictionaries(names, st.integers(1, 9), max_size=2),
+        clip_norm=st.none() | positive,
+        weights=st.dictionaries(names, positive, max_size=2),
+    ),
     stop=st.builds(StopConfig, time_s=positive, steps=st.none() | st.integers(1, 10**9)),
     seed=st.integers(0, 2**63 - 1),
     compute=st.builds(

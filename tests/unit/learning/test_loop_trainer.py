@@ -242,6 +242,46 @@ def test_dropout_is_drawn_by_counter_and_leaves_the_global_state_alone() -> None
     assert np.array_equal(rest.vector, first.vector)
 
 
+class Masks(nn.Module):
+    """Puts out which inputs were kept: the loss of a step is its mask's fingerprint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(64, 3, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = nn.functional.dropout(torch.ones(64), 0.5, training=self.training)
+        y: torch.Tensor = self.out(kept * torch.arange(64.0)).expand(len(x), 3)
+        return y
+
+
+def test_each_step_of_each_node_under_each_seed_has_its_own_dropout_mask() -> None:
+    x = np.zeros((60, 6))
+    dataset = dataset_from_arrays("own", x, np.zeros(60), test_x=x, test_y=np.zeros(60))
+    losses = []
+    for seed in (0, 1):
+        task = task_from_dataset(
+            dataset,
+            nodes=NODES,
+            seed=seed,
+            model="softmax",
+            learning_rate=0.0,
+            batch_size=4,
+            partition=Iid(),
+        )
+        fixed = replace(
+            task,
+            make_model=lambda: seeded(Masks, 0),
+            loss=lambda outputs, _: outputs.square().mean(),
+        )
+        trainer = LoopTrainer(fixed)
+        todo = [job(trainer, node=n, first_step=s, steps=1) for n in NODES for s in range(3)]
+        found = [outcome.loss for outcome in trainer.train(todo)]
+        assert found == [outcome.loss for outcome in reversed(trainer.train(todo[::-1]))]
+        losses += found
+    assert len(set(losses)) == 2 * 3 * 3
+
+
 def test_running_statistics_travel_and_are_not_decayed() -> None:
     trainer = LoopTrainer(own_task(lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3))))
     first = trainer.train([job(trainer)])[0]
