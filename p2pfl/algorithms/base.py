@@ -82,6 +82,8 @@ class TrainPlan(NamedTuple):
     fresh_optimizer: bool = False
     proximal: float = 0.0
     """mu: mu (x - start) is added to each gradient (FedProx)."""
+    steps: int | None = None
+    """Gradient steps of this update; None: the node's own H."""
 
 
 class Outgoing(NamedTuple):
@@ -139,7 +141,7 @@ class Local(NamedTuple):
     steps: int
     """Gradient steps done so far."""
     local_steps: int = 1
-    """H, gradient steps of one update."""
+    """Gradient steps of the update that ends now; before an update: the node's own H."""
     now_s: float = 0.0
     """The time on the node's own clock."""
     step_sizes: Callable[[int, int], float] = no_steps

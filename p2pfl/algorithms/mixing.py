@@ -72,6 +72,16 @@ def scaled(start: Vector, trained: Vector, scale: float) -> Vector:
     return frozen(start + np.float32(scale) * (trained - start))
 
 
+def mean_gradient(start: Vector, trained: Vector, step_size: float) -> Vector | None:
+    """(start - trained) / step_size, read-only: what plain SGD has followed, corrections included.
+
+    None where the step size is 0 and training moved nothing.
+    """
+    if step_size == 0.0:
+        return None
+    return frozen((start - trained) / np.float32(step_size))
+
+
 def weighted_mean(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
     """sum_k w_k x_k / sum_k w_k, a new read-only vector `[d]`; weights are non-negative."""
     total = sum(weights)

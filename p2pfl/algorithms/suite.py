@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD
+from p2pfl.algorithms.dsgdm import DSGDm
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
+from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 
 
@@ -34,6 +36,8 @@ class Star(NamedTuple):
 GOSSIPS: Final[Mapping[str, Gossip]] = {
     "pull_mix": Gossip("PullMix", PullMix),
     "dpsgd": Gossip("D-PSGD", DPSGD),
+    "local_sgd": Gossip("Local SGD", LocalSGD),
+    "dsgdm": Gossip("DSGDm", DSGDm),
 }
 
 STARS: Final[Mapping[str, Star]] = {

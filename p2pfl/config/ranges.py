@@ -71,6 +71,8 @@ RANGES: Final[Mapping[str, Range]] = {
     "training.eps": _POSITIVE,
     "training.weight_decay": _NOT_NEGATIVE,
     "algorithm.participation": Range(above=0, at_most=1),
+    "algorithm.switch_step": _NOT_NEGATIVE,
+    "algorithm.beta": _PART,
     "staleness.bound": _NOT_NEGATIVE,
     "staleness.liveness_floor_s": _NOT_NEGATIVE,
     "staleness.suspect_grace_s": _NOT_NEGATIVE,

@@ -198,6 +198,10 @@ class AlgorithmConfig:
     """PullMix: mix before training, after it, or both."""
     participation: float | None = None
     """FedAvg and its kin: the fraction of clients in each round, C."""
+    switch_step: int | None = None
+    """Local SGD: mix after every step until this one, then after `training.local_steps`."""
+    beta: float | None = None
+    """DSGDm: how much of the momentum stays from one update to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

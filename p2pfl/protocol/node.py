@@ -75,6 +75,7 @@ class Node:
         self.refused: Counter[tuple[str, str]] = Counter()
         self.staleness_max = 0.0
         self._voice = Voice(settings)
+        self._update_steps = settings.local_steps
         self._training = 0
         self._beat = 0
         self._rejoin_until_s = 0.0
@@ -98,6 +99,7 @@ class Node:
             state=self.state,
             peers=tuple(copy(peer) for peer in self.neighbourhood.peers.values()),
             voice=copy(self._voice),
+            update_steps=self._update_steps,
             refused=tuple(self.refused.items()),
             staleness_max=self.staleness_max,
             training=self._training,
@@ -115,7 +117,7 @@ class Node:
             was.state,
         )
         self.neighbourhood.resume((copy(peer) for peer in was.peers), since_s=was.since_s)
-        self._voice = copy(was.voice)
+        self._voice, self._update_steps = copy(was.voice), was.update_steps
         self.refused = Counter(dict(was.refused))
         self.staleness_max = was.staleness_max
         self._training, self._beat = was.training, was.beat
@@ -183,13 +185,17 @@ class Node:
             return
         sight = self.neighbourhood.look(self.version, now)
         done = self.algorithm.finish(
-            self.state, self._local(now), sight.neighbours, frozen(event.vector)
+            self.state,
+            self._local(now, self._update_steps),
+            sight.neighbours,
+            frozen(event.vector),
         )
         if done.mixed:
             self._record(sight, effects)
         self.state = done.state
         self.version += 1
-        self.steps += self.settings.local_steps
+        self.steps += self._update_steps
+        self._voice.local_steps = self._update_steps
         self.phase = Phase.WAITING
         effects.extend(self._voice.hand_out(done.outgoing, self.version, now))
         steps_max = self.settings.steps_max
@@ -281,12 +287,14 @@ class Node:
             plan = step.train
             self.phase = Phase.TRAINING
             self._training += 1
+            own = self.settings.local_steps
+            self._update_steps = own if plan.steps is None else plan.steps
             effects.append(
                 Train(
                     token=self._training,
                     start=frozen(plan.start),
                     first_step=self.steps,
-                    steps=self.settings.local_steps,
+                    steps=self._update_steps,
                     correction=plan.correction,
                     fresh_optimizer=plan.fresh_optimizer,
                     proximal=plan.proximal,
@@ -349,14 +357,14 @@ class Node:
         self._voice.trusts = sight.trusts
         effects.append(Record(self.version, sight.staleness, sight.readings, sight.left_out))
 
-    def _local(self, now: float) -> Local:
+    def _local(self, now: float, local_steps: int | None = None) -> Local:
         settings = self.settings
         return Local(
             settings.node,
             self.version,
             settings.samples,
             self.steps,
-            settings.local_steps,
+            settings.local_steps if local_steps is None else local_steps,
             now,
             settings.step_sizes,
         )

@@ -19,6 +19,7 @@ class NodeSnapshot:
     """The algorithm's state, immutable by contract."""
     peers: tuple[Peer, ...]
     voice: Voice
+    update_steps: int
     refused: tuple[tuple[tuple[str, str], int], ...]
     staleness_max: float
     training: int

@@ -29,6 +29,8 @@ class Voice:
         self.incarnation = Incarnation(0, 0)
         self.trusts: tuple[tuple[NodeId, float], ...] = ()
         """What the node told of its trust in neighbours goes out with its models."""
+        self.local_steps = settings.local_steps
+        """Gradient steps of the newest version."""
         self.signed_s = 0.0
         """Last sign of life, model or presence, on the own clock."""
         self._settings = settings
@@ -99,7 +101,7 @@ class Voice:
             sent_s=now,
             period_s=self._period_s,
             kind=out.kind,
-            local_steps=self._settings.local_steps,
+            local_steps=self.local_steps,
             samples=self._settings.samples,
             degree=len(self._settings.neighbours),
             epoch=out.epoch,

@@ -7,6 +7,10 @@ slow, late or lossy: every stale copy equals the current one there.
 
 H local steps replace gamma A_i by I - (I - gamma A_i)^H.
 
+Momentum that stays at its node (DSGDm) makes every step count 1 / (1 - beta) times in the end.
+Quasi-global momentum (QG-DSGDm) follows the moves of the mixed models, which cease: its fixed
+points are those of D-PSGD.
+
 Sources: X. Lian et al., "Can Decentralized Algorithms Outperform Centralized Algorithms?", 2017
 (D-PSGD); A. Nedic, A. Ozdaglar, "Distributed Subgradient Methods for Multi-Agent Optimization",
 2009 (DGD).
@@ -32,11 +36,16 @@ def fixed_point(
     learning_rate: float,
     local_steps: int = 1,
     when: When = "both",
+    momentum: float = 0.0,
 ) -> Real:
-    """Every node's own model x `[n, d]` in the end, with mixing matrix `[n, n]`."""
+    """Every node's own model x `[n, d]` in the end, with mixing matrix `[n, n]`.
+
+    `momentum` is beta of a heavy ball at each node that turns once per update (DSGDm).
+    """
     a, b = full_curvature(curvature, optima)
     w = _mixing(mixing, len(b))
-    return _solve(w, np.zeros_like(b), b, _steps(a, learning_rate, local_steps), when)
+    steps = _steps(a, learning_rate, local_steps, momentum)
+    return _solve(w, np.zeros_like(b), b, steps, when)
 
 
 def steady_bias(
@@ -47,10 +56,17 @@ def steady_bias(
     learning_rate: float,
     local_steps: int = 1,
     when: When = "both",
+    momentum: float = 0.0,
 ) -> float:
     """Distance of the mean of `fixed_point` to the uniform optimum, over the optima's spread."""
     x = fixed_point(
-        mixing, curvature, optima, learning_rate=learning_rate, local_steps=local_steps, when=when
+        mixing,
+        curvature,
+        optima,
+        learning_rate=learning_rate,
+        local_steps=local_steps,
+        when=when,
+        momentum=momentum,
     )
     return relative_error(x, optimum=weighted_optimum(curvature, optima), optima=optima)
 
@@ -103,16 +119,24 @@ def survivors_error(
     return relative_error(models, optimum=wanted, optima=b[alive])
 
 
-def _steps(curvature: Real, learning_rate: float, local_steps: int) -> Real:
-    """K_i `[n, d, d]` with local update -K_i (m - b_i)."""
-    if learning_rate <= 0.0 or local_steps < 1:
+def _steps(curvature: Real, learning_rate: float, local_steps: int, momentum: float = 0.0) -> Real:
+    """K_i `[n, d, d]` with local update -K_i (m - b_i).
+
+    At rest a heavy ball that turns once per update has m = beta m + the mean gradient of the H
+    steps, which makes (I - beta S / H)^-1 K of K = I - P^H, with S = sum_k<H P^k, P = I - gamma A.
+    """
+    if learning_rate <= 0.0 or local_steps < 1 or not 0.0 <= momentum < 1.0:
         raise ConfigError(
-            f"theory: learning_rate = {learning_rate}, local_steps = {local_steps}; "
-            "expected more than 0, and at least 1"
+            f"theory: learning_rate = {learning_rate}, local_steps = {local_steps}, momentum = "
+            f"{momentum}; expected more than 0, at least 1, and at least 0 and below 1"
         )
     identity = np.eye(curvature.shape[-1])
-    shrink = np.linalg.matrix_power(identity - learning_rate * curvature, local_steps)
-    return np.asarray(identity - shrink)
+    shrink = identity - learning_rate * curvature
+    steps = np.asarray(identity - np.linalg.matrix_power(shrink, local_steps))
+    if momentum == 0.0:
+        return steps
+    mean = sum(np.linalg.matrix_power(shrink, k) for k in range(local_steps)) / local_steps
+    return np.asarray(np.linalg.solve(identity - momentum * mean, steps))
 
 
 def _solve(w: Real, outside: Real, b: Real, steps: Real, when: When) -> Real:

@@ -9,6 +9,8 @@ from support.bench import Bench, make_bench, vector
 
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD
+from p2pfl.algorithms.dsgdm import DSGDm
+from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.protocol.node import Node
 
@@ -40,7 +42,7 @@ def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -
     return said
 
 
-@pytest.mark.parametrize("rule", [PullMix(), DPSGD()])
+@pytest.mark.parametrize("rule", [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm()])
 @given(before=MOVES, after=MOVES)
 def test_a_node_resumed_from_a_snapshot_decides_the_same(
     rule: Algorithm[Any],

@@ -1,18 +1,44 @@
-"""Synchronous decentralized SGD is the dense-matrix iteration, whatever the network does."""
+"""Synchronous algorithms are their dense-matrix iterations, whatever the network does."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.experiments import mixing_matrix, models, quadratic_experiment
+from support import textbook
+from support.experiments import (
+    SYNCHRONOUS,
+    mixing_matrix,
+    models,
+    quadratic_experiment,
+    quadratic_task,
+)
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import TrainJob
 from p2pfl.simulation.simulate import simulate
 
 STEPS = 12
+
+ROUGH: dict[str, dict[str, Any]] = {
+    "jitter": {"compute": {"distribution": "lognormal", "sigma": 1.0, "slowdown": {"n0": 4.0}}},
+    "latency": {"network": {"latency_s": 2.0, "latency": "exponential"}},
+    "loss": {"network": {"loss": 0.2}},
+    "duplication": {"network": {"duplication": 0.3, "latency_s": 0.5}},
+    "reordering": {"network": {"reorder": 0.3, "reorder_s": 3.0}},
+    "all": {
+        "compute": {"distribution": "lognormal", "sigma": 1.0},
+        "network": {"loss": 0.2, "duplication": 0.2, "reorder": 0.2, "reorder_s": 3.0},
+    },
+}
+TEXTBOOK: dict[str, Callable[..., textbook.Models]] = {
+    "dpsgd": textbook.dpsgd,
+    "local_sgd": textbook.dpsgd,
+    "dsgdm": partial(textbook.dsgdm, beta=0.9),
+}
 
 
 def dense_iteration(experiment: Experiment, *, by_update: bool) -> np.ndarray:
@@ -39,7 +65,7 @@ def dense_iteration(experiment: Experiment, *, by_update: bool) -> np.ndarray:
 def synchronous(kind: str, seed: int, **tables: dict[str, Any]) -> Experiment:
     """Six quadratics on a ring; nobody is taken for dead, however long a message takes."""
     base: dict[str, Any] = {
-        "algorithm": {"kind": kind},
+        "algorithm": SYNCHRONOUS.get(kind, {"kind": kind}),
         "stop": {"steps": STEPS, "time_s": 1e6},
         "data": {"noise": 0.3, "sites": [-1.0, 1.0]},
         "staleness": {"liveness_floor_s": 1000.0},
@@ -81,6 +107,34 @@ def test_lost_versions_are_asked_for_again_and_nothing_changes(seed: int) -> Non
     assert np.array_equal(
         models(result.public, experiment), dense_iteration(experiment, by_update=False)
     )
+
+
+@cache
+def calm(kind: str) -> np.ndarray:
+    """Where the nodes end in a network without faults."""
+    experiment = synchronous(kind, 1)
+    return models(simulate(experiment).public, experiment)
+
+
+@pytest.mark.parametrize("rough", ROUGH.values(), ids=ROUGH)
+@pytest.mark.parametrize("kind", SYNCHRONOUS)
+def test_no_network_changes_a_bit(kind: str, rough: dict[str, dict[str, Any]]) -> None:
+    experiment = synchronous(kind, 1, **rough)
+    assert np.array_equal(models(simulate(experiment).public, experiment), calm(kind))
+
+
+@pytest.mark.parametrize("kind", SYNCHRONOUS)
+def test_a_synchronous_rule_is_what_its_paper_says(kind: str) -> None:
+    experiment = synchronous(kind, 3, data={"noise": 0.0})
+    task = quadratic_task(experiment)
+    x = TEXTBOOK[kind](
+        mixing_matrix(experiment),
+        lambda x: task.curvature * (x - task.optima),
+        np.zeros_like(task.optima),
+        rate=0.05,
+        rounds=STEPS,
+    )
+    np.testing.assert_allclose(models(simulate(experiment).public, experiment), x, atol=1e-5)
 
 
 def test_the_dense_iteration_is_the_matrix_form_up_to_rounding() -> None:

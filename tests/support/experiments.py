@@ -5,12 +5,25 @@ from typing import Any
 
 import numpy as np
 
+from p2pfl.algorithms.suite import GOSSIPS, make_rule
 from p2pfl.config.load import config_from_mapping
 from p2pfl.experiment import Experiment
 from p2pfl.learning.quadratics import QuadraticTask, QuadraticTrainer
 from p2pfl.types import Matrix, NodeId, Vector
 
 SLOWDOWN = 5.0
+
+SYNCHRONOUS: dict[str, dict[str, Any]] = {
+    kind: {"kind": kind, **({"switch_step": 5} if kind == "local_sgd" else {})}
+    for kind, each in GOSSIPS.items()
+    if each.rule().capabilities.synchronous
+}
+"""Every synchronous algorithm, and the table of a file that names it."""
+
+
+def momentum_of(kind: str, momentum: float) -> float:
+    """This momentum for the local optimizer, or 0 where the algorithm must have plain SGD."""
+    return 0.0 if kind in GOSSIPS and make_rule(kind, {}).capabilities.plain_sgd else momentum
 
 
 def quadratic_experiment(

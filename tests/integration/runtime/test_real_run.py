@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from support.experiments import SYNCHRONOUS
 
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.write import config_to_toml
@@ -91,11 +92,17 @@ async def test_four_processes_learn_the_digits(engine: Engine) -> None:
     assert result.final.bytes_total > 4 * 50 * 4 * result.dimension
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        *(pytest.param(kind, "nats", marks=pytest.mark.broker) for kind in SYNCHRONOUS),
+        pytest.param("dpsgd", "mosquitto", marks=pytest.mark.mosquitto),
+    ],
+)
 async def test_a_synchronous_run_over_a_broker_is_bit_equal_to_the_simulated_one(
-    engine: Engine,
+    kind: str, engine: Engine
 ) -> None:
-    what = digits(algorithm={"kind": "dpsgd"}, stop={"steps": 80})
+    what = digits(algorithm=SYNCHRONOUS[kind], stop={"steps": 80})
     # Naming the nodes asks for the plain trainer, as real nodes have it: the batched one rounds
     # in another order.
     virtual = simulate(what, trainer=what.make_trainer(only=what.learners))

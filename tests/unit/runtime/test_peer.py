@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.experiments import SYNCHRONOUS, momentum_of
 
 from p2pfl.config.load import config_from_mapping
 from p2pfl.errors import ConfigError, RefusedError
@@ -93,21 +94,25 @@ async def test_what_a_node_retains_is_cleared_at_the_normal_end() -> None:
     assert network.retained(what.places) == []
 
 
-@pytest.mark.parametrize("kind", ["dpsgd", "fedavg"])
+@pytest.mark.parametrize("kind", [*SYNCHRONOUS, "fedavg"])
 async def test_a_synchronous_run_is_bit_equal_to_the_simulated_one(kind: str) -> None:
     tables: dict[str, Any] = {
         "data": "digits",
         "model": {"kind": "mlp", "hidden": [8]},
-        "training": {"learning_rate": 0.1, "local_steps": 2, "momentum": 0.5},
+        "training": {
+            "learning_rate": 0.1,
+            "local_steps": 2,
+            "momentum": momentum_of(kind, 0.5),
+        },
         "partition": {"kind": "dirichlet", "alpha": 0.5},
-        "algorithm": {"kind": kind},
+        "algorithm": SYNCHRONOUS.get(kind, {"kind": kind}),
     }
     what = experiment(**tables)
     virtual = simulate(what, trainer=what.make_trainer(only=what.learners))
     _, real = await live_all(what)
     for node in what.learners:
         assert np.array_equal(real[node].served, virtual.served[node])
-        if kind == "dpsgd":
+        if kind in SYNCHRONOUS:
             assert np.array_equal(real[node].public, virtual.public[node])
     assert sum(o.totals.steps for o in real.values()) == virtual.final.steps
 

@@ -45,6 +45,28 @@ def test_the_fixed_point_is_where_iteration_ends(when: When, steps: int, curvatu
     np.testing.assert_allclose(found, x, atol=1e-10)
 
 
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("curvature", [CURVATURE, FULL], ids=["diagonal", "full"])
+def test_momentum_at_its_node_ends_where_iteration_ends(steps: int, curvature: Real) -> None:
+    full = curvature if curvature.ndim == 3 else curvature[:, :, None] * np.eye(5)
+    x = m = np.zeros_like(OPTIMA)
+    for _ in range(5_000):
+        end = start = RING @ x
+        for _ in range(steps):
+            end = end - 0.02 * (np.einsum("nde,ne->nd", full, end - OPTIMA) + 0.8 * m)
+        x, m = end, (start - end) / (0.02 * steps)
+    found = fixed_points.fixed_point(
+        RING, curvature, OPTIMA, learning_rate=0.02, local_steps=steps, momentum=0.8
+    )
+    np.testing.assert_allclose(found, x, atol=1e-10)
+
+
+def test_with_one_local_step_momentum_is_a_longer_step() -> None:
+    heavy = fixed_points.steady_bias(RING, CURVATURE, OPTIMA, learning_rate=0.02, momentum=0.9)
+    longer = fixed_points.steady_bias(RING, CURVATURE, OPTIMA, learning_rate=0.2)
+    assert heavy == pytest.approx(longer)
+
+
 def test_stale_copies_late_and_lossy_do_not_move_the_fixed_point() -> None:
     """Random wakes, each reading copies that are refreshed at random: the same end."""
     rng = np.random.default_rng(1)
@@ -123,6 +145,8 @@ def test_impossible_questions_are_refused() -> None:
         fixed_points.fixed_point(RING, CURVATURE, OPTIMA, learning_rate=0.0)
     with pytest.raises(ConfigError, match="local_steps = 0"):
         fixed_points.fixed_point(RING, CURVATURE, OPTIMA, learning_rate=0.1, local_steps=0)
+    with pytest.raises(ConfigError, match=r"momentum = 1\.0; expected .* below 1"):
+        fixed_points.fixed_point(RING, CURVATURE, OPTIMA, learning_rate=0.1, momentum=1.0)
     with pytest.raises(ConfigError, match=r"mixing \[3, 3\] does not fit 16 nodes"):
         fixed_points.fixed_point(np.eye(3), CURVATURE, OPTIMA, learning_rate=0.1)
     with pytest.raises(ConfigError, match="positions are 0 to 15"):

@@ -1,0 +1,185 @@
+"""Where synchronous algorithms end on quadratics, as theory says (ALGORITHMS 2)."""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from support.experiments import mixing_matrix, models, quadratic_experiment, quadratic_task
+
+from p2pfl.experiment import Experiment
+from p2pfl.results.record import RunResult
+from p2pfl.simulation.simulate import simulate
+from p2pfl.theory.fixed_points import disagreement, fixed_point, survivors_mixing
+from p2pfl.theory.quadratics import relative_error, weighted_optimum
+from p2pfl.types import Matrix
+
+RATES = [0.2, 0.1, 0.05, 0.025]
+
+
+class Law(NamedTuple):
+    """How an algorithm is set up, and what theory says of it."""
+
+    algorithm: dict[str, Any]
+    local_steps: int = 1
+    momentum: float = 0.0
+    slower: float = 1.0
+    """By what the learning rates of the table are divided."""
+
+    def predicted(self, experiment: Experiment, mixing: Matrix, nodes: list[int]) -> np.ndarray:
+        """Where these nodes end, `[n, d]`, with this mixing matrix among them."""
+        task, rate = quadratic_task(experiment), experiment.config.training.learning_rate
+        a, b = task.curvature[nodes], task.optima[nodes]
+        return fixed_point(
+            mixing,
+            a,
+            b,
+            learning_rate=rate,
+            local_steps=self.local_steps,
+            momentum=self.momentum,
+        )
+
+
+LAWS = {
+    "dpsgd": Law({"kind": "dpsgd"}),
+    "local_sgd": Law({"kind": "local_sgd", "switch_step": 20}, local_steps=4),
+    "dsgdm": Law({"kind": "dsgdm", "beta": 0.9}, momentum=0.9, slower=10.0),
+    "dsgdm, local steps": Law(
+        {"kind": "dsgdm", "beta": 0.5}, local_steps=4, momentum=0.5, slower=4.0
+    ),
+}
+
+
+@cache
+def instance(name: str, rate: float, graph: str = "ring", nodes: int = 16) -> Experiment:
+    """Quadratics of which every node wants something else; the start is forgotten to 1e-6."""
+    law = LAWS[name]
+    return quadratic_experiment(
+        nodes=nodes,
+        slow=0,
+        algorithm=law.algorithm,
+        topology={"kind": graph, "nodes": nodes},
+        data={"sites": []},
+        training={"learning_rate": rate / law.slower, "local_steps": law.local_steps},
+        network={"latency_s": 0.0},
+        stop={"steps": round(14 * law.local_steps / rate), "time_s": 1e6},
+        evaluation={"every_s": 1e6},
+    )
+
+
+@cache
+def run(experiment: Experiment) -> RunResult:
+    return simulate(experiment)
+
+
+def bias(experiment: Experiment, x: np.ndarray) -> float:
+    task = quadratic_task(experiment)
+    wanted = weighted_optimum(task.curvature, task.optima)
+    return relative_error(x, optimum=wanted, optima=task.optima)
+
+
+def measured(experiment: Experiment) -> float:
+    return bias(experiment, models(run(experiment).public, experiment))
+
+
+def predicted(name: str, experiment: Experiment) -> float:
+    everybody = list(range(len(experiment.learners)))
+    return bias(experiment, LAWS[name].predicted(experiment, mixing_matrix(experiment), everybody))
+
+
+def close(found: float, expected: float) -> bool:
+    """Within 15 %; a prediction near zero within an absolute 1e-3."""
+    return abs(found - expected) <= max(0.15 * expected, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        (name, rate)
+        for name, law in LAWS.items()
+        for rate in RATES[: 4 if law.local_steps == 1 else 1]
+    ],
+)
+def test_the_bias_of_unequal_data_is_what_theory_predicts(name: str, rate: float) -> None:
+    experiment = instance(name, rate)
+    assert close(measured(experiment), predicted(name, experiment))
+
+
+@pytest.mark.parametrize("name", [n for n, law in LAWS.items() if law.local_steps == 1])
+def test_on_a_complete_graph_nothing_is_biased_and_all_agree(name: str) -> None:
+    experiment = instance(name, 0.1, "complete", 8)
+    x = models(run(experiment).served, experiment)
+    assert bias(experiment, x) < 1e-3
+    assert disagreement(x) < 1e-5
+
+
+def test_smaller_steps_mean_less_bias() -> None:
+    found = [measured(instance("dpsgd", rate)) for rate in RATES]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.6 * found[0]
+
+
+def test_momentum_at_its_node_costs_the_bias_of_a_longer_step() -> None:
+    assert measured(instance("dsgdm", 0.05)) == pytest.approx(
+        measured(instance("dpsgd", 0.05)), rel=1e-2
+    )
+
+
+def test_the_optimizers_momentum_is_dsgdm_with_one_local_step() -> None:
+    own = instance("dsgdm", 0.2)
+    optimizers = quadratic_experiment(
+        slow=0,
+        algorithm={"kind": "dpsgd"},
+        data={"sites": []},
+        training={"learning_rate": 0.02, "momentum": 0.9},
+        network={"latency_s": 0.0},
+        stop={"steps": 70, "time_s": 1e6},
+    )
+    np.testing.assert_allclose(
+        models(run(optimizers).public, own), models(run(own).public, own), atol=1e-5
+    )
+
+
+def test_post_local_sgd_is_d_psgd_until_it_switches_and_then_sends_seldom() -> None:
+    def at(kind: str, steps: int, **algorithm: int) -> tuple[np.ndarray, int]:
+        experiment = quadratic_experiment(
+            nodes=6,
+            slow=0,
+            algorithm={"kind": kind, **algorithm},
+            training={"local_steps": 1 if kind == "dpsgd" else 5},
+            stop={"steps": steps, "time_s": 1e6},
+        )
+        result = simulate(experiment)
+        assert {n.steps for n in result.nodes} == {steps}
+        return models(result.public, experiment), result.nodes[0].versions
+
+    plain, _ = at("dpsgd", 20)
+    until, _ = at("local_sgd", 20, switch_step=20)
+    assert np.array_equal(plain, until)
+    assert at("local_sgd", 70, switch_step=20)[1] == 20 + 50 // 5
+    assert at("local_sgd", 70)[1] == 70 // 5
+
+
+DEAD = [0, 3, 6, 7]
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_when_a_quarter_dies_the_rest_goes_on_to_what_it_can_reach(name: str) -> None:
+    law = LAWS[name]
+    experiment = instance(name, 0.1).replace(
+        topology=instance("dpsgd", 0.1).config.topology.__class__(
+            kind="circulant", nodes=16, offsets=(1, 2)
+        ),
+        faults=quadratic_experiment(
+            faults={"crash": [{"node": f"n{i}", "at_s": 20.5} for i in DEAD]}
+        ).config.faults,
+    )
+    result = run(experiment)
+    alive = [i for i in range(16) if i not in DEAD]
+    steps = experiment.config.stop.steps
+    assert [n.steps for n in result.nodes if n.outcome == "finished"] == [steps] * len(alive)
+    kept = survivors_mixing(mixing_matrix(experiment), dead=DEAD)
+    x = models(result.public, experiment)
+    wanted = law.predicted(experiment, kept, alive)
+    np.testing.assert_allclose(x.mean(axis=0), wanted.mean(axis=0), atol=2e-3)
+    np.testing.assert_allclose(x, wanted, atol=2e-2)

@@ -1,0 +1,26 @@
+"""Synchronous rules as papers have them: all models in one float64 array, one mixing matrix."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Models = NDArray[np.float64]
+"""One model per node, `[n, d]`."""
+Gradient = Callable[[Models], Models]
+
+
+def dpsgd(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int) -> Models:
+    """X+ = W X - gamma G(W X)."""
+    for _ in range(rounds):
+        x = w @ x - rate * g(w @ x)
+    return x
+
+
+def dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, beta: float) -> Models:
+    """M+ = beta M + G(W X), X+ = W X - gamma M+."""
+    m = np.zeros_like(x)
+    for _ in range(rounds):
+        m = beta * m + g(w @ x)
+        x = w @ x - rate * m
+    return x
