@@ -173,6 +173,14 @@ class Algorithm(Protocol[S]):
         """The state of a node that rejoins with its neighbours' mean model `x`."""
         ...
 
+    def resumed(self, state: S) -> S:
+        """What a node goes on with after a restart from a checkpoint of `state`.
+
+        Made of arrays, numbers, texts, None, tuples, mappings with text keys, and of tuples and
+        dataclasses with names: checkpoints hold nothing else.
+        """
+        ...
+
     def opening(self, state: S) -> Sequence[Outgoing]:
         """What is handed out once, at the start."""
         ...
@@ -221,6 +229,10 @@ class BaseAlgorithm(Generic[S]):
     def at(self, place: Surroundings) -> Self:
         """The same at every node."""
         return self
+
+    def resumed(self, state: S) -> S:
+        """All of it."""
+        return state
 
     def hear(self, state: S, local: Local, message: ModelMessage, *, usable: bool) -> Heard[S]:
         """Nothing is done before the node's own turn."""

@@ -57,6 +57,10 @@ class DPSGD(BaseAlgorithm[RoundState]):
         """Go on from the neighbours' mean model."""
         return RoundState(x)
 
+    def resumed(self, state: RoundState) -> RoundState:
+        """The public model: an update that was under way is lost."""
+        return RoundState(state.x)
+
     def opening(self, state: RoundState) -> Sequence[Outgoing]:
         """Version 0."""
         return (Outgoing(state.x),)

@@ -73,6 +73,10 @@ class PullMix(BaseAlgorithm[MixState]):
         """Go on from the neighbours' mean model."""
         return MixState(x)
 
+    def resumed(self, state: MixState) -> MixState:
+        """The public model: an update that was under way is lost."""
+        return MixState(state.x)
+
     def opening(self, state: MixState) -> Sequence[Outgoing]:
         """The first model, so that neighbours have one to mix."""
         return (Outgoing(state.x),)

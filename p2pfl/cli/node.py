@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write down this node's life there; the records of all nodes, gathered in one folder,"
         " can be repeated by `p2pfl simulate --replay`",
     )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="DIR",
+        help="keep what this node is there (each checkpoint.every_s, else each 30 s, and when it"
+        " stops), and go on from it if it is there already",
+    )
     add_broker_arguments(parser)
 
 
@@ -57,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             ca_file=arguments.ca_file or experiment.config.broker.ca_file or None,
             tell=_tell,
             record=arguments.record,
+            checkpoints=arguments.checkpoints,
         )
     )
     score = outcome.score

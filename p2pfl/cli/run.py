@@ -1,11 +1,12 @@
 """`p2pfl run`: an experiment for real, a process per node on this machine, over an MQTT broker."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import (
     add_broker_arguments,
@@ -16,6 +17,9 @@ from p2pfl.cli.arguments import (
     read_experiment,
 )
 from p2pfl.cli.shown import summary_lines
+
+if TYPE_CHECKING:
+    from p2pfl.experiment import Experiment
 
 SOME_FAILED: Final = 1
 
@@ -35,14 +39,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run it to its end. Raises ConfigError, DataError, TransportError."""
-    from p2pfl.results.folder import REPORT, new_run_folder, write_run
+    return perform(read_experiment(arguments), arguments)
+
+
+def perform(
+    experiment: "Experiment", arguments: argparse.Namespace, *, earlier: Path | None = None
+) -> int:
+    """Run an experiment to its end, from the checkpoints in `earlier` if that is given."""
+    from p2pfl.results.folder import (
+        CHECKPOINTS,
+        REPORT,
+        new_run_folder,
+        write_experiment,
+        write_run,
+    )
     from p2pfl.results.history import RECORD
     from p2pfl.runtime.run import run_experiment
     from p2pfl.runtime.table import LiveTable
 
-    experiment = read_experiment(arguments)
-    # A record must lie where it stays: a run that is broken off is what one wants to look at.
-    folder = new_run_folder(arguments.out, experiment.config.name) if arguments.record else None
+    # What is kept must lie where it stays: a run that is broken off is what one wants to look at.
+    keeps = earlier is not None or experiment.config.checkpoint.every_s is not None
+    name = experiment.config.name
+    folder = new_run_folder(arguments.out, name) if arguments.record or keeps else None
+    if folder is not None:
+        write_experiment(experiment.config, folder)
+    if folder is not None and earlier is not None:
+        shutil.copytree(earlier, folder / CHECKPOINTS)
     with _tidied(folder), LiveTable() as table:
         result = run_experiment(
             experiment,
@@ -51,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
             password=password_of(arguments),
             ca_file=arguments.ca_file,
             watcher=table,
-            record=None if folder is None else folder / RECORD,
+            record=folder / RECORD if folder is not None and arguments.record else None,
+            checkpoints=folder / CHECKPOINTS if folder is not None and keeps else None,
         )
     folder = folder or new_run_folder(arguments.out, result.name)
     write_run(result, folder)
@@ -65,11 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _tidied(folder: Path | None) -> Iterator[None]:
-    """A run that could not even start leaves no empty folder."""
+    """A run that could not even start leaves no folder with nothing in it but its experiment."""
+    from p2pfl.results.folder import EXPERIMENT
+
     try:
         yield
     except BaseException:
-        if folder is not None:
+        if folder is not None and {file.name for file in folder.iterdir()} <= {EXPERIMENT}:
             with suppress(OSError):
+                (folder / EXPERIMENT).unlink(missing_ok=True)
                 folder.rmdir()
         raise

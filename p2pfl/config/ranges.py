@@ -97,6 +97,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "network.links.latency_s": _NOT_NEGATIVE,
     "network.links.loss": _PART,
     "network.partitions.from_s": _NOT_NEGATIVE,
+    "checkpoint.every_s": _POSITIVE,
     "faults.crash.at_s": _NOT_NEGATIVE,
     "faults.leave.at_s": _NOT_NEGATIVE,
     "faults.join.at_s": _NOT_NEGATIVE,

@@ -24,6 +24,7 @@ __all__ = [
     "AlgorithmConfig",
     "AvailabilityConfig",
     "BrokerConfig",
+    "CheckpointConfig",
     "ChurnConfig",
     "ComparisonConfig",
     "ComputeConfig",
@@ -252,6 +253,17 @@ class StopConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointConfig:
+    """What a node remembers when it comes back after a crash, or after it left.
+
+    It then goes on from its own last checkpoint, and else from its neighbours' mean model.
+    """
+
+    every_s: float | None = None
+    """Seconds between two checkpoints of a node, virtual or real; None: there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
     """What the served models are measured on, how often, and when they are good enough."""
 
@@ -302,6 +314,7 @@ class ExperimentConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
+    checkpoint: CheckpointConfig = CheckpointConfig()
     simulation: SimulationConfig = SimulationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     broker: BrokerConfig = BrokerConfig()

@@ -1,7 +1,7 @@
 """The words between node and driver: events in, effects out, and the messages that travel."""
 
 from p2pfl.messages.effects import Effect, Publish, Reading, Record, Send, Stop, Train, Wake
-from p2pfl.messages.events import Ended, Event, PeerLost, Received, Started, Trained, Woken
+from p2pfl.messages.events import Ended, Event, PeerLost, Received, Saved, Started, Trained, Woken
 from p2pfl.messages.header import Header, Incarnation
 from p2pfl.messages.model import Message, ModelMessage, Presence, PresenceState, VersionRequest
 from p2pfl.messages.views import Neighbour
@@ -22,6 +22,7 @@ __all__ = [
     "Reading",
     "Received",
     "Record",
+    "Saved",
     "Send",
     "Started",
     "Stop",

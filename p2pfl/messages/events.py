@@ -1,10 +1,21 @@
 """What can happen to a node. Time is not in the events: the driver hands it to `handle`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from p2pfl.messages.header import Incarnation
 from p2pfl.messages.model import Message
 from p2pfl.types import NodeId, Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saved:
+    """What a node remembers of an earlier life: its algorithm's state, and how far it was."""
+
+    state: Any
+    """As `Algorithm.resumed` gave it."""
+    version: int
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +24,8 @@ class Started:
 
     incarnation: Incarnation
     rejoining: bool = False
+    saved: Saved | None = None
+    """A checkpoint to go on from; without one a rejoining node takes its neighbours' mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

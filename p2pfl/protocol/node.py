@@ -28,6 +28,7 @@ from p2pfl.messages import (
     PresenceState,
     Received,
     Record,
+    Saved,
     Send,
     Started,
     Stop,
@@ -79,6 +80,8 @@ class Node:
         self._training = 0
         self._beat = 0
         self._rejoin_until_s = 0.0
+        self._remembers = False
+        """It goes on from a checkpoint, and takes nothing over from its neighbours."""
 
     def __repr__(self) -> str:
         """Phase, version and how many neighbours are held."""
@@ -105,8 +108,13 @@ class Node:
             training=self._training,
             beat=self._beat,
             rejoin_until_s=self._rejoin_until_s,
+            remembers=self._remembers,
             since_s=self.neighbourhood.since_s,
         )
+
+    def saved(self) -> Saved:
+        """What a later life may go on from."""
+        return Saved(self.algorithm.resumed(self.state), self.version, self.steps)
 
     def resume(self, was: NodeSnapshot) -> None:
         """Be what `was` tells, for a new node of the same settings and algorithm."""
@@ -121,7 +129,7 @@ class Node:
         self.refused = Counter(dict(was.refused))
         self.staleness_max = was.staleness_max
         self._training, self._beat = was.training, was.beat
-        self._rejoin_until_s = was.rejoin_until_s
+        self._rejoin_until_s, self._remembers = was.rejoin_until_s, was.remembers
 
     # ------------------------------------------------------------ events
 
@@ -166,7 +174,11 @@ class Node:
         self.neighbourhood.since_s = now
         effects.append(self._voice.sign(PresenceState.TRAINING, self.version, now))
         self._arm_beat(effects)
-        if event.rejoining:
+        saved = event.saved
+        if saved is not None:
+            self.state, self.version, self.steps = saved.state, saved.version, saved.steps
+        self._remembers = saved is not None
+        if event.rejoining and (self.neighbourhood.exact or not self._remembers):
             self.phase = Phase.REJOINING
             self._rejoin_until_s = now + self.settings.policy.suspect_grace_s
             effects.append(Wake(self._rejoin_until_s, token=-1))
@@ -320,10 +332,11 @@ class Node:
         held = [p.newest for p in self.neighbourhood.peers.values() if p.newest is not None]
         if len(held) < len(self.neighbourhood.peers) and now < self._rejoin_until_s:
             return
-        if held:
+        if held and not self._remembers:
             mean = weighted_mean([m.vector for m in held], [1.0] * len(held))
             self.state = self.algorithm.adopt(self.state, mean)
-            self.version = max(m.header.version for m in held)
+            self.version = 0
+        self.version = max([self.version, *(m.header.version for m in held)])
         self._begin(now, effects)
 
     def _finish(self, reason: str, now: float, effects: list[Effect]) -> None:

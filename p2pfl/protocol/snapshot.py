@@ -25,4 +25,5 @@ class NodeSnapshot:
     training: int
     beat: int
     rejoin_until_s: float
+    remembers: bool
     since_s: float

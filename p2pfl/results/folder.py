@@ -4,6 +4,7 @@ experiment.toml    the resolved experiment: run it again from here
 metrics.jsonl      the record: one line per node and per network at each evaluation time
 summary.json       totals, what was reached, the largest staleness and its bound, versions
 models/            each node's served model, as safetensors
+checkpoints/       what each node keeps of itself, if the experiment says so
 
 `summary.json` is written last: a folder without it is a run that never ended.
 """
@@ -22,6 +23,7 @@ from typing import Final, Literal
 import numpy as np
 
 from p2pfl.config.load import load_config
+from p2pfl.config.schema import ExperimentConfig
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import ConfigError, DataError
 from p2pfl.results.lines import from_object, to_line, to_object
@@ -35,6 +37,8 @@ EXPERIMENT: Final = "experiment.toml"
 METRICS: Final = "metrics.jsonl"
 SUMMARY: Final = "summary.json"
 MODELS: Final = "models"
+CHECKPOINTS: Final = "checkpoints"
+"""The part of a run's folder in which real nodes keep what they are."""
 REPORT: Final = "report.html"
 
 Layout = Sequence[tuple[str, tuple[int, ...]]]
@@ -86,6 +90,11 @@ def new_run_folder(root: Path, name: str) -> Path:
     raise AssertionError("count() does not end")
 
 
+def write_experiment(config: ExperimentConfig, folder: Path) -> None:
+    """Write the resolved experiment into `folder`: all that a run broken off can be told from."""
+    _write(folder / EXPERIMENT, config_to_toml(config).encode())
+
+
 def write_run(result: RunResult, folder: Path, *, layout: Layout = ()) -> None:
     """Write the run into `folder`, each file whole or not at all, the summary last.
 
@@ -93,7 +102,7 @@ def write_run(result: RunResult, folder: Path, *, layout: Layout = ()) -> None:
     """
     with suppress(FileNotFoundError):
         (folder / SUMMARY).unlink()
-    _write(folder / EXPERIMENT, config_to_toml(result.config).encode())
+    write_experiment(result.config, folder)
     lines = [to_line(each) for each in _metrics(result)]
     _write(folder / METRICS, "".join(f"{line}\n" for line in lines).encode())
     for node, vector in result.served.items():

@@ -57,6 +57,7 @@ async def live_alone(
     ca_file: str | None = None,
     tell: Tell | None = None,
     record: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run at a broker, to the run's end.
 
@@ -80,4 +81,6 @@ async def live_alone(
         chunk_bytes=config.broker.chunk_bytes,
         manifest=manifest,
     ) as transport:
-        return await run_node(experiment, node, transport, tell=tell, record=record)
+        return await run_node(
+            experiment, node, transport, tell=tell, record=record, checkpoints=checkpoints
+        )

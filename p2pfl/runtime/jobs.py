@@ -38,6 +38,8 @@ class Job:
     ca_file: str = ""
     record: str = ""
     """The folder for the record of this life; empty: none is made."""
+    checkpoints: str = ""
+    """The folder for the node's checkpoints; empty: none are made."""
     since_s: float | None = None
     """When the run began, on this machine's monotonic clock; None: it has not yet."""
 

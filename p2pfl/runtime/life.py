@@ -36,6 +36,7 @@ from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
 from p2pfl.runtime.account import report_of, totals_of
 from p2pfl.runtime.core import Core
+from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.recorder import Recorder
 from p2pfl.runtime.rows import Report, to_row
 from p2pfl.runtime.worker import Worker
@@ -99,6 +100,7 @@ class Life:
         linger_s: float,
         tell: Tell | None,
         recorder: Recorder | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.machine = machine
         self.tally = Tally(machine.settings.node, "node" if learns else "server")
@@ -116,6 +118,7 @@ class Life:
         self._order = asyncio.Lock()
         """Events are handled one after the other, also where that takes a thread and a while."""
         self._recorder = recorder
+        self._keeper = keeper
         self._core = Core(machine, recorder)
         self._trainings: asyncio.Queue[Train] = asyncio.Queue()
         self._due: asyncio.Queue[int] = asyncio.Queue()
@@ -136,7 +139,8 @@ class Life:
         self._incarnation, rejoining = await self._transport.join(membership)
         self._transport.publish(self._presence(PresenceState.JOINING, membership.digest))
         if self._recorder is not None:
-            self._recorder.open(self._incarnation, _now())
+            found = None if self._keeper is None else self._keeper.found
+            self._recorder.open(self._incarnation, _now(), found)
         try:
             async with asyncio.TaskGroup() as group:
                 outcome = await self._course(group, go, since_s=since_s, rejoining=rejoining)
@@ -171,7 +175,8 @@ class Life:
             now = _now()
             self._began_s = now if since_s is None else since_s
             if not self._over.is_set():
-                await self._happen(Started(self._incarnation, rejoining=rejoining))
+                saved = None if self._keeper is None else self._keeper.saved
+                await self._happen(Started(self._incarnation, rejoining, saved))
             tasks.append(group.create_task(self._sample_on_time(), name=f"{name} evaluate"))
             reason = await self._wait_for_the_end()
             tasks.pop().cancel()
@@ -226,6 +231,8 @@ class Life:
     async def _finish(self, reason: str) -> NodeOutcome:
         """Take the final models at once, before neighbours begin to leave, then score them."""
         now = _now()
+        if self._keeper is not None:
+            await self._keeper.keep()
         await self._happen(Ended(reason))
         served, public = await self._core.last(now), self.machine.public()
         if self.tally.outcome == "running":
@@ -251,6 +258,8 @@ class Life:
 
     async def _leave_early(self) -> None:
         """Say `left`, so that nobody waits; what is retained stays for the next life."""
+        if self._keeper is not None and not math.isnan(self._began_s):
+            await self._keeper.keep()
         with suppress(TransportError, TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._transport.leave(clear=False)
@@ -298,6 +307,8 @@ class Life:
                 self._end(event.reason)
             else:
                 await self._happen(event)
+                if self._keeper is not None and not self._learns:
+                    self._keeper.keep_if_due(_now())
 
     async def _keep_time(self) -> None:
         while True:
@@ -313,6 +324,8 @@ class Life:
                 self.tally.samples += effect.steps * self._batch_size
                 self.tally.versions += 1
             await self._happen(Trained(effect.token, outcome.vector, outcome.loss))
+            if self._keeper is not None:
+                self._keeper.keep_if_due(_now())
 
     # ------------------------------------------------------------ measuring
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
+from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
 from p2pfl.runtime.recorder import Recorder
 from p2pfl.runtime.worker import Pace, Worker
@@ -22,6 +23,7 @@ async def run_node(
     linger_s: float = LINGER_S,
     tell: Tell | None = None,
     record: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run, over an entered transport, until the run ends.
 
@@ -29,10 +31,12 @@ async def run_node(
     neighbours are there, or after half a minute, and ends when they all are done. `since_s`: when
     the run began on this machine's monotonic clock, for a node that comes back into it. `linger_s`:
     how long a node that stands alone stays at the end, so that neighbours still mix its model.
-    `record`: the folder for the record of this life, from which it can be repeated.
+    `record`: the folder for the record of this life, from which it can be repeated. `checkpoints`:
+    the folder where the node keeps what it is, and from which it goes on if it finds itself there.
 
     Raises:
-        ConfigError, DataError: the experiment has no such node, or no data for it.
+        ConfigError, DataError: the experiment has no such node, or no data for it, or a checkpoint
+            that it cannot go on from.
         RefusedError: a living node has this id, or the run belongs to another experiment.
         TransportError: the connection is beyond repair.
     """
@@ -45,6 +49,10 @@ async def run_node(
     config = experiment.config
     machine = experiment.make_node(node, run=transport.run, trainer=trainer, x0=trainer.initial())
     worker = Worker(node, trainer, Pace(config.compute, seed=config.seed, node=node))
+    keeper = None
+    if checkpoints is not None:
+        every_s = config.checkpoint.every_s
+        keeper = await asyncio.to_thread(Keeper, machine, worker, checkpoints, every_s=every_s)
     life = Life(
         machine,
         transport,
@@ -57,6 +65,7 @@ async def run_node(
         linger_s=linger_s,
         tell=tell,
         recorder=None if record is None else Recorder(machine, record, experiment=experiment),
+        keeper=keeper,
     )
     beside = place.algorithm.capabilities.beside
     membership = Membership(

@@ -87,4 +87,5 @@ async def _live(job: Job) -> NodeOutcome:
             go=go,
             since_s=job.since_s,
             record=Path(job.record) if job.record else None,
+            checkpoints=Path(job.checkpoints) if job.checkpoints else None,
         )

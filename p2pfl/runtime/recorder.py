@@ -15,6 +15,8 @@ from p2pfl.errors import ConfigError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Effect, Event, Incarnation
 from p2pfl.protocol.node import Node
+from p2pfl.results.checkpoint import SUFFIX as CHECKPOINT
+from p2pfl.results.checkpoint import Checkpoint, encode_checkpoint
 from p2pfl.results.history import (
     SUFFIX,
     Head,
@@ -44,8 +46,14 @@ class Recorder:
     def __repr__(self) -> str:
         return f"<Recorder of {self.machine!r} in {self._folder}>"
 
-    def open(self, incarnation: Incarnation, now: float) -> None:
-        """Begin the record of this life. Raises ConfigError where it cannot be written."""
+    def open(
+        self, incarnation: Incarnation, now: float, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Begin the record of this life, which goes on from `checkpoint`.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
         settings, life = self.machine.settings, incarnation
         head = Head(
             node=settings.node,
@@ -60,11 +68,12 @@ class Recorder:
         stem = f"{settings.node}-{life.counter}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._file = FileIO(self._folder / f"{stem}{SUFFIX}", "xb")
-            except FileExistsError:
+            if (self._folder / f"{stem}{SUFFIX}").exists():
                 # Two lives may have one counter, if the broker lost what it retained.
-                self._file = FileIO(self._folder / f"{stem}-{life.nonce:x}{SUFFIX}", "xb")
+                stem = f"{stem}-{life.nonce:x}"
+            if checkpoint is not None:
+                (self._folder / f"{stem}{CHECKPOINT}").write_bytes(encode_checkpoint(checkpoint))
+            self._file = FileIO(self._folder / f"{stem}{SUFFIX}", "xb")
         except OSError as error:
             raise ConfigError(
                 f"the record of {settings.node} cannot be written to {self._folder}:"

@@ -57,11 +57,13 @@ def run_experiment(
     ca_file: str | None = None,
     watcher: Watcher | None = None,
     record: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> RunResult:
     """Run the experiment in real time with one process per node; the same result as `simulate`.
 
     Without a broker's URL, here or in the experiment, an embedded one is started for the run.
-    `record`: the folder for the nodes' records, from which `replay` repeats the run.
+    `record`: the folder for the nodes' records, from which `replay` repeats the run. `checkpoints`:
+    the folder where nodes keep what they are, and go on from if they find themselves there.
 
     Raises:
         ConfigError, DataError, TransportError: with the sentence of the node that could not start.
@@ -78,6 +80,7 @@ def run_experiment(
             ca_file=ca_file,
             watcher=watcher,
             record=record,
+            checkpoints=checkpoints,
         ) as run:
             return await run.finish()
 
@@ -100,6 +103,7 @@ class RealRun:
         ca_file: str | None = None,
         watcher: Watcher | None = None,
         record: Path | None = None,
+        checkpoints: Path | None = None,
     ) -> None:
         config = experiment.config.broker
         self.experiment = experiment
@@ -111,6 +115,7 @@ class RealRun:
         self._ca_file = ca_file or config.ca_file or None
         self._watcher = watcher
         self._record = record
+        self._checkpoints = checkpoints
         self._broker: EmbeddedBroker | None = None
         self._work = Path(tempfile.gettempdir())
         self._manifest: Manifest | None = None
@@ -256,6 +261,7 @@ class RealRun:
             password=self._password,
             ca_file=self._ca_file or "",
             record="" if self._record is None else str(self._record.resolve()),
+            checkpoints="" if self._checkpoints is None else str(self._checkpoints.resolve()),
             since_s=self._go_s,
         )
 

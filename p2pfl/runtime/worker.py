@@ -22,7 +22,8 @@ class Pace:
         self._law = ComputeLaw(config, seed=seed)
         self._node = node
         self._given = config.step_s is not None
-        self._updates = 0
+        self.updates = 0
+        """Updates done: the counter of durations."""
         self.slept_s = 0.0
         self.missed_s = 0.0
         self._late_s = 0.0
@@ -30,10 +31,10 @@ class Pace:
     def rest_s(self, steps: int, elapsed_s: float) -> float:
         """Seconds to sleep after an update that took `elapsed_s`."""
         if self._given:
-            wanted_s = self._law.duration_s(self._node, steps, self._updates)
+            wanted_s = self._law.duration_s(self._node, steps, self.updates)
         else:
-            wanted_s = elapsed_s * max(1.0, self._law.factor(self._node, self._updates))
-        self._updates += 1
+            wanted_s = elapsed_s * max(1.0, self._law.factor(self._node, self.updates))
+        self.updates += 1
         rest_s = wanted_s - elapsed_s
         if rest_s < 0.0:
             self.missed_s -= rest_s
@@ -88,6 +89,16 @@ class Worker:
             self.pace.woke(rest_s, loop.time() - done_s)
         self._momentum = outcome.momentum
         return outcome
+
+    @property
+    def memory(self) -> tuple[Vector | None, int]:
+        """The optimizer's state, and how many updates were done."""
+        return self._momentum, self.pace.updates
+
+    def remember(self, momentum: Vector | None, updates: int) -> None:
+        """Go on from an earlier life's memory."""
+        self._momentum = momentum
+        self.pace.updates = updates
 
     async def evaluate(self, vector: Vector) -> tuple[Score, float]:
         """Score a model, after the training that is under way; with the seconds that it took."""

@@ -48,6 +48,20 @@ class Faults:
             if node in self._world.inhabitants:
                 self._sleep_next(node, self._devices.naps(node))
         self._plan_partitions()
+        every_s = self._config.checkpoint.every_s
+        if every_s is not None:
+            self._world.checkpoints = True
+            self._save_all(every_s, 1)
+
+    def _save_all(self, every_s: float, k: int) -> None:
+        """Plan the k-th checkpoint of every node."""
+
+        def save() -> None:
+            for node in self._world.inhabitants:
+                self._world.save(node)
+            self._save_all(every_s, k + 1)
+
+        self._world.at(k * every_s, save)
 
     def _plan_lives(self) -> None:
         """Joins, crashes and leaves, each with its return."""

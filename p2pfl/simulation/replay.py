@@ -34,6 +34,8 @@ from p2pfl.messages import (
     Woken,
 )
 from p2pfl.protocol.node import Node
+from p2pfl.results.checkpoint import SUFFIX as CHECKPOINT
+from p2pfl.results.checkpoint import Checkpoint, load_checkpoint
 from p2pfl.results.history import (
     Head,
     HeardModel,
@@ -93,6 +95,8 @@ class Life:
         self.machine: Node | None = None
         self.left: tuple[Vector, Vector] | None = None
         """The served model and x, once it has ended in order."""
+        self.checkpoint: Checkpoint | None = None
+        """What this life went on from."""
         self.momentum: Vector | None = None
         self.trainings: dict[int, Train] = {}
         self.steps = read_steps(file)
@@ -140,6 +144,9 @@ class Replay:
         for life in self.lives:
             life.machine = self.experiment.make_node(
                 life.head.node, run=first.run, trainer=self._trainer, x0=x0
+            )
+            life.checkpoint = load_checkpoint(
+                life.file.with_suffix(CHECKPOINT), life.machine.algorithm
             )
         self._uses = _count_uses(self.lives)
         self._made: dict[ModelName, ModelMessage] = {}
@@ -236,6 +243,9 @@ class Replay:
                 return Received(message, retained)
             case WasTrained():
                 return self._train(life, step, what)
+            case Started(incarnation, rejoining) if life.checkpoint is not None:
+                life.momentum = life.checkpoint.momentum
+                return Started(incarnation, rejoining, life.checkpoint.saved)
             case Started() | Received() | PeerLost() | Woken() | Ended():
                 return what
             case Left():

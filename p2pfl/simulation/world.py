@@ -39,6 +39,7 @@ from p2pfl.protocol.node import Node
 from p2pfl.protocol.phase import Phase
 from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
+from p2pfl.simulation.checkpoint import Checkpoint
 from p2pfl.simulation.devices import Devices
 from p2pfl.simulation.network import Endpoint, Parcel, StarNetwork
 from p2pfl.simulation.trace import Trace
@@ -80,6 +81,7 @@ class Inhabitant:
     """Trainings begun, over all lives: the counter of durations."""
     momentum: Vector | None = None
     training: Training | None = None
+    checkpoint: Checkpoint | None = None
 
     def totals(self, network: StarNetwork) -> NodeTotals:
         """The node's line of the run's summary."""
@@ -109,6 +111,8 @@ class World:
         self.trainer = trainer
         self.network = network
         self.trace = trace
+        self.checkpoints = False
+        """Nodes keep what `save` finds, and go on from it when they come back."""
         self.node_steps = 0
         self.batches = 0
         """Calls of the trainer: node updates over this is the mean batch width."""
@@ -209,6 +213,7 @@ class World:
         one = self.inhabitants[name]
         if not one.alive or self._waits(one, partial(self.leave, name)):
             return
+        self.save(name)
         self._take_out(one, "left")
         settings = one.node.settings
         goodbye = Presence(
@@ -226,14 +231,22 @@ class World:
         one = self.inhabitants[name]
         one.alive, one.life, one.tally.outcome = False, 0, "absent"
 
+    def save(self, name: NodeId) -> None:
+        """Let the node remember what it is now, if it keeps checkpoints and is awake."""
+        one = self.inhabitants[name]
+        if self.checkpoints and one.alive and not one.asleep:
+            one.checkpoint = Checkpoint(one.node.saved(), one.momentum)
+
     def restart(self, name: NodeId) -> None:
-        """The node comes (back) with nothing but its data, and hears what the broker kept."""
+        """The node comes (back) with its data and its last checkpoint, and hears what was kept."""
         one = self.inhabitants[name]
         if one.alive or self._waits(one, partial(self.restart, name)):
             return
         one.alive = True
         one.life += 1
         one.node = self._make_node(name)
+        if one.checkpoint is not None:
+            one.momentum = one.checkpoint.momentum
         one.tally.outcome = "running"
         self._beginning(one, rejoining=True)()
         self.network.fetch(name, one.node.neighbourhood.peers)
@@ -314,7 +327,8 @@ class World:
     def _beginning(self, one: Inhabitant, *, rejoining: bool) -> Action:
         def begin() -> None:
             if one.alive and not self._waits(one, self._beginning(one, rejoining=True)):
-                self._happen(one, Started(self._incarnation(one), rejoining=rejoining))
+                saved = None if one.checkpoint is None else one.checkpoint.saved
+                self._happen(one, Started(self._incarnation(one), rejoining, saved))
 
         return begin
 

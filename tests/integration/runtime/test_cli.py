@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.cli.main import main
+from p2pfl.results.checkpoint import load_checkpoint
 from p2pfl.transport.broker import EmbeddedBroker, free_port
 
 pytestmark = pytest.mark.broker
@@ -150,3 +152,37 @@ async def test_a_wrong_password_is_one_line_and_the_right_one_lets_in(
     if command == "run":
         monkeypatch.setenv("ANNS", "right")
         assert await p2pfl(*arguments, "--out", str(tmp_path / "runs")) == 0
+
+
+async def test_a_run_that_ended_too_early_goes_on_from_its_checkpoints(
+    file: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    more = ("--set", "stop.time_s=1.5", "--set", "stop.steps=100000")
+    kept = ("--set", "checkpoint.every_s=0.2")
+    assert await p2pfl("run", file, "--out", str(out), *more, *kept) == 0
+    (first,) = out.iterdir()
+
+    def steps(folder: Path) -> list[int]:
+        return [
+            found.saved.steps
+            for node in ("n0", "n1", "n2")
+            if (found := load_checkpoint(folder / f"checkpoints/{node}.checkpoint", PullMix()))
+        ]
+
+    before = steps(first)
+    assert min(before) > 0
+    again = tmp_path / "again"
+    assert await p2pfl("resume", str(first), "--out", str(again)) == 0
+    (second,) = again.iterdir()
+    assert steps(first) == before
+    assert len(steps(second)) == 3
+    assert all(now > then + 20 for now, then in zip(steps(second), before, strict=True))
+
+
+async def test_resume_needs_a_run_with_checkpoints(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "is no folder of a run" in await refusal(capsys, "resume", str(tmp_path))
+    (tmp_path / "experiment.toml").write_text(TEXT)
+    assert "has no checkpoints; set [checkpoint]" in await refusal(capsys, "resume", str(tmp_path))

@@ -2,21 +2,25 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.cli.main import main
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.write import config_to_toml
 from p2pfl.experiment import Experiment
-from p2pfl.results.folder import write_run
+from p2pfl.results.checkpoint import checkpoint_file, load_checkpoint
+from p2pfl.results.folder import CHECKPOINTS, write_run
 from p2pfl.results.history import RECORD
 from p2pfl.runtime.run import RealRun
 from p2pfl.simulation.replay import Replay
 from p2pfl.transport.broker import Engine
+from p2pfl.types import NodeId
 
 ENGINES = [
     pytest.param("nats", marks=pytest.mark.broker),
@@ -40,10 +44,10 @@ def digits(*, nodes: int = 8, **tables: Any) -> Experiment:  # noqa: ANN401 - as
     return Experiment(config_from_mapping(base | tables, source="test"))
 
 
-async def recorded(folder: Path, node: str, *, updates: int) -> None:
-    """Wait until this node's record tells of so many updates."""
+def wait_for_updates(folder: Path, node: str, *, updates: int) -> None:
+    """Return when this node's record tells of so many updates."""
     while sum(p.read_text().count('"trained"') for p in folder.glob(f"{node}*")) < updates:
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -52,7 +56,7 @@ async def test_eight_nodes_of_which_one_is_killed_and_comes_back_are_repeated_bi
 ) -> None:
     what = digits()
     async with RealRun(what, engine=engine, record=tmp_path / RECORD) as run:
-        await recorded(tmp_path / RECORD, "n2", updates=12)
+        await asyncio.to_thread(wait_for_updates, tmp_path / RECORD, "n2", updates=12)
         run.kill_node("n2")
         await asyncio.sleep(1.2)
         await run.start_node("n2")
@@ -79,6 +83,43 @@ async def test_eight_nodes_of_which_one_is_killed_and_comes_back_are_repeated_bi
     assert "lives       9, of 8 nodes" in shown
     assert f"decisions   {verified.decisions}, all as recorded" in shown
     assert "models      8 final ones, bit-equal to the saved ones" in shown
+
+
+def wait_for_a_checkpoint_of(folder: Path, *, version: int) -> None:
+    """Return when the node's checkpoint there is of this version or a later one."""
+    while True:
+        found = load_checkpoint(folder, PullMix())
+        if found is not None and found.saved.version >= version:
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.broker
+async def test_a_killed_node_goes_on_from_its_checkpoint_and_is_repeated_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    what = digits(nodes=3, checkpoint={"every_s": 0.1})
+    kept = tmp_path / CHECKPOINTS
+    async with RealRun(what, record=tmp_path / RECORD, checkpoints=kept) as run:
+        file = checkpoint_file(kept, NodeId("n2"))
+        await asyncio.to_thread(wait_for_a_checkpoint_of, file, version=8)
+        run.kill_node("n2")
+        await asyncio.sleep(0.8)
+        await run.start_node("n2")
+        result = await run.finish()
+    replay = Replay(tmp_path)
+    verified = replay.run()
+    assert (verified.decision, verified.first_vector) == (None, None)
+    second = replay.lives[-1]
+    assert second.head.life[0] == 2
+    assert second.checkpoint is not None
+    assert second.checkpoint.saved.version >= 8
+    assert second.checkpoint.momentum is not None
+    for node, public in result.public.items():
+        assert np.array_equal(public, replay.public[node])
+        last = load_checkpoint(checkpoint_file(kept, node), PullMix())
+        assert last is not None
+        assert np.array_equal(last.saved.state.x, public)
 
 
 @pytest.mark.broker
