@@ -6,13 +6,12 @@ and the batched trainer stand behind this one interface.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from p2pfl.types import NodeId, Vector
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainJob:
+class TrainJob(NamedTuple):
     """One node's local training: H steps from `start`, with its optimizer's state so far."""
 
     node: NodeId
@@ -29,8 +28,7 @@ class TrainJob:
     """mu: every gradient at x gets mu (x - start) too, which keeps x near (FedProx)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainOutcome:
+class TrainOutcome(NamedTuple):
     """Where training ended. Arrays are new, read-only, and share nothing with the job's."""
 
     vector: Vector

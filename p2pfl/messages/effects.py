@@ -1,14 +1,12 @@
 """What a node wants done. The drivers perform these, in order, and nothing else."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from p2pfl.messages.model import ModelMessage, Presence, VersionRequest
 from p2pfl.types import NodeId, Vector
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Train:
+class Train(NamedTuple):
     """Train from `start` for `steps` local steps and answer with `Trained(token)`.
 
     Training is a pure function of this effect and the node's optimizer state: minibatches are
@@ -28,23 +26,20 @@ class Train:
     """mu: mu (x - start) is added to every gradient (FedProx)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """Hand this to every neighbour; retained, and the newest wins over unsent older ones."""
 
     message: ModelMessage | Presence
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Hand this to one neighbour."""
 
     peer: NodeId
     message: ModelMessage | VersionRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(NamedTuple):
     """Answer with `Woken(token)` at `at_s` on the clock that `handle` is given."""
 
     at_s: float
@@ -65,8 +60,7 @@ class Reading(NamedTuple):
     missed: float
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One mix, told with the staleness of everything that went into it."""
 
     version: int
@@ -78,8 +72,7 @@ class Record:
     """Neighbours whose model is held but was too old, or whose sender is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """The node's own work is done. It goes on answering until the driver ends the run."""
 
     reason: str

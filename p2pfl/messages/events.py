@@ -1,7 +1,7 @@
 """What can happen to a node. Time is not in the events: the driver hands it to `handle`."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from p2pfl.messages.header import Incarnation
 from p2pfl.messages.model import Message
@@ -18,8 +18,7 @@ class Saved:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """The node begins to live. `rejoining`: an earlier incarnation was part of this run."""
 
     incarnation: Incarnation
@@ -28,8 +27,7 @@ class Started:
     """A checkpoint to go on from; without one a rejoining node takes its neighbours' mean."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class Trained(NamedTuple):
     """The training with this token is done; `vector` is where it ended, `loss` its mean loss."""
 
     token: int
@@ -37,31 +35,27 @@ class Trained:
     loss: float
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A message has come in. `retained`: the broker kept it; it says nothing of life now."""
 
     message: Message
     retained: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLost:
+class PeerLost(NamedTuple):
     """The broker tells that this incarnation's connection broke: suspect, not yet dead."""
 
     peer: NodeId
     incarnation: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(NamedTuple):
     """The time that a `Wake` effect asked for has come."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The run is over, by its time limit or by the word of the process that started it."""
 
     reason: str

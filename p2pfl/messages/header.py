@@ -1,6 +1,7 @@
 """Who sends a model, which one it is, and when it left: the frame's header as plain data."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pfl.types import NodeId
 
@@ -17,8 +18,7 @@ class Incarnation:
     nonce: int
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What a receiver must know of a model, besides its numbers."""
 
     run: str

@@ -39,6 +39,13 @@ class Endpoint:
         """In and out."""
         return self.out_bytes + self.in_bytes
 
+    def count_in(self, parcel: "Parcel") -> None:
+        """This living receiver has got the parcel."""
+        self.in_bytes += parcel.size_bytes
+        self.in_messages += 1
+        if not isinstance(parcel.message, ModelMessage):
+            self.control_bytes += parcel.size_bytes
+
 
 @dataclass(slots=True)
 class Retained:
@@ -140,14 +147,6 @@ class StarNetwork:
             parcel = Parcel(message, (receiver,), size, retained=True)
             self._fetched += 1
             self._send_down(self.law.mean_latency_s(sender, receiver), parcel, self._fetched)
-
-    def count_in(self, receiver: NodeId, parcel: Parcel) -> None:
-        """A living receiver has got the parcel."""
-        endpoint = self.endpoints[receiver]
-        endpoint.in_bytes += parcel.size_bytes
-        endpoint.in_messages += 1
-        if not isinstance(parcel.message, ModelMessage):
-            endpoint.control_bytes += parcel.size_bytes
 
     def size_bytes(self, message: Message) -> int:
         """Bytes on the wire, exactly as the codec makes them."""

@@ -1,10 +1,11 @@
 """One experiment in virtual time, from start to result."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
@@ -19,6 +20,9 @@ from p2pfl.simulation.profile import Part, Profile
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import Inhabitant, World
 from p2pfl.types import NodeId
+
+_COLLECT_EVERY: Final = 100_000
+"""Objects between two collections of garbage, instead of 700. A running world makes no cycles."""
 
 Progress = Callable[[NetworkSample], None]
 """Told the network's numbers at each evaluation."""
@@ -74,7 +78,7 @@ class Simulation:
 
     def run(self) -> RunResult:
         """Let the world run to its end and sum up."""
-        with self._during("events"):
+        with seldom_collected(), self._during("events"):
             return self._run()
 
     def _run(self) -> RunResult:
@@ -177,7 +181,6 @@ class Simulation:
         )
 
     def _node_sample(self, one: Inhabitant, score: Score | None) -> NodeSample:
-        endpoint = self.world.network.endpoints[one.name]
         return NodeSample(
             at_s=self.world.now_s,
             node=one.name,
@@ -187,8 +190,8 @@ class Simulation:
             accuracy=None if score is None else score.accuracy,
             per_class=() if score is None else score.per_class,
             staleness_max=one.tally.staleness_max,
-            out_bytes=endpoint.out_bytes,
-            in_bytes=endpoint.in_bytes,
+            out_bytes=one.endpoint.out_bytes,
+            in_bytes=one.endpoint.in_bytes,
             alive=one.alive,
         )
 
@@ -209,10 +212,25 @@ class Simulation:
             staleness_unit=experiment.staleness_unit,
             curve=tuple(self.curve),
             samples=tuple(self.samples),
-            nodes=tuple(one.totals(world.network) for one in world.inhabitants.values()),
+            nodes=tuple(one.totals() for one in world.inhabitants.values()),
             edges=experiment.edges,
             served={one.name: one.node.served(world.now_s) for one in living},
             public={one.name: one.node.public() for one in living},
             trace_hash=self.trace.digest(),
             notes=self.trainer.notes,
         )
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Look for cyclic garbage less often: each look passes over every object of every node.
+
+    Measured: a fifth of the time at n = 10,000.
+    """
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(max(_COLLECT_EVERY, before[0]), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

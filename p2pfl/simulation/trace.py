@@ -7,7 +7,8 @@ whose last bits depend on the trainer.
 import hashlib
 import json
 import struct
-from typing import IO, Final, get_args
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import IO, Any, Final, get_args
 
 from p2pfl.messages import (
     Effect,
@@ -38,62 +39,82 @@ class Trace:
     def __init__(self, lines: IO[str] | None = None) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
         self._words = bytearray()
-        self._numbers: dict[str, int] = {}
-        """Names as numbers, in the order of their first appearance."""
+        self._numbers: dict[Hashable, int] = {}
+        """Names, and groups of names, as numbers in the order of their first appearance."""
         self._lines = lines
 
-    def add(self, at_s: float, node: NodeId, event: Event, effects: list[Effect]) -> None:
+    def add(self, at_s: float, node: NodeId, event: Event, effects: Sequence[Effect]) -> None:
         """One step of one node."""
-        self._words += _WORD(at_s, _code(event), self._number(node), *_facts(event))
+        self._word(at_s, event, node)
         for effect in effects:
-            self._words += _WORD(at_s, _code(effect), 0, *_facts(effect))
-        if len(self._words) > _FLUSH_BYTES:
-            self._flush()
+            code, facts = _KINDS[type(effect)]
+            self._words += _WORD(at_s, code, 0, *facts(effect))
         if self._lines is not None:
-            decided = [_decided(e) for e in effects]
-            line = {"at_s": at_s, "node": node, "event": _told(event), "effects": decided}
-            self._lines.write(json.dumps(line) + "\n")
+            self._tell(at_s, node, event, effects)
+
+    def heard(self, at_s: float, nodes: Sequence[NodeId], event: Received) -> None:
+        """The same message came to all these nodes, and none of them decided anything."""
+        if isinstance(nodes, tuple):
+            # Those who hear one node are mostly the same again: one word for all of them.
+            self._word(at_s, event, nodes)
+        else:
+            for node in nodes:
+                self._word(at_s, event, node)
+        if self._lines is not None:
+            for node in nodes:
+                self._tell(at_s, node, event, ())
 
     def digest(self) -> str:
         """Hash of everything so far, 32 hex digits."""
         self._flush()
         return self._hash.hexdigest()
 
+    def _word(self, at_s: float, event: Event, who: Hashable) -> None:
+        code, facts = _KINDS[type(event)]
+        number = self._numbers.setdefault(who, len(self._numbers))
+        self._words += _WORD(at_s, code, number, *facts(event))
+        if len(self._words) > _FLUSH_BYTES:
+            self._flush()
+
     def _flush(self) -> None:
         self._hash.update(self._words)
         self._words.clear()
 
-    def _number(self, node: NodeId) -> int:
-        return self._numbers.setdefault(node, len(self._numbers))
+    def _tell(self, at_s: float, node: NodeId, event: Event, effects: Sequence[Effect]) -> None:
+        assert self._lines is not None
+        decided = [_decided(e) for e in effects]
+        line = {"at_s": at_s, "node": node, "event": _told(event), "effects": decided}
+        self._lines.write(json.dumps(line) + "\n")
 
 
-_CODES: Final[dict[type, int]] = {
-    kind: code for code, kind in enumerate((*get_args(Event), *get_args(Effect)))
+Facts = tuple[int, int, float]
+"""Two whole numbers and a real one that tell an event or effect from others of its kind."""
+
+
+def _message_facts(what: Received | Publish | Send) -> Facts:
+    message = what.message
+    if isinstance(message, ModelMessage):
+        header = message.header
+        return header.version, header.sequence, header.sent_s
+    return message.version, 0, 0.0
+
+
+_FACTS: Final[Mapping[type, Callable[[Any], Facts]]] = {
+    Received: _message_facts,
+    Publish: _message_facts,
+    Send: _message_facts,
+    Record: lambda record: (record.version, len(record.readings), record.staleness),
+    Trained: lambda trained: (trained.token, 0, 0.0),
+    Train: lambda train: (train.token, train.first_step, 0.0),
+    Woken: lambda woken: (woken.token, 0, 0.0),
+    Wake: lambda wake: (wake.token, 0, wake.at_s),
 }
 
-
-def _code(what: Event | Effect) -> int:
-    return _CODES[type(what)]
-
-
-def _facts(what: Event | Effect) -> tuple[int, int, float]:
-    """Two whole numbers and a real one that tell this event or effect from others of its kind."""
-    match what:
-        case Received(message=message) | Publish(message=message) | Send(message=message):
-            if isinstance(message, ModelMessage):
-                header = message.header
-                return header.version, header.sequence, header.sent_s
-            return message.version, 0, 0.0
-        case Record(version=version, staleness=staleness, readings=readings):
-            return version, len(readings), staleness
-        case Trained(token=token) | Woken(token=token):
-            return token, 0, 0.0
-        case Train(token=token, first_step=step):
-            return token, step, 0.0
-        case Wake(at_s=at_s, token=token):
-            return token, 0, at_s
-        case _:
-            return 0, 0, 0.0
+_KINDS: Final = {
+    kind: (code, _FACTS.get(kind, lambda _: (0, 0, 0.0)))
+    for code, kind in enumerate((*get_args(Event), *get_args(Effect)))
+}
+"""Each kind of event and effect: its number, and what tells it from others of its kind."""
 
 
 def _told(event: Event) -> str:

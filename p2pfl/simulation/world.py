@@ -5,7 +5,7 @@ result, so a training is computed only when its `Trained` event is due, and then
 all others that are under way, in one call of the trainer. A crash discards the result.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
@@ -70,6 +70,7 @@ class Inhabitant:
     name: NodeId
     node: Node
     tally: Tally
+    endpoint: Endpoint
     hearers: tuple[NodeId, ...]
     """Who has subscribed to what this node publishes."""
     alive: bool = True
@@ -83,11 +84,10 @@ class Inhabitant:
     training: Training | None = None
     checkpoint: Checkpoint | None = None
 
-    def totals(self, network: StarNetwork) -> NodeTotals:
+    def totals(self) -> NodeTotals:
         """The node's line of the run's summary."""
         refused = {f"{peer}: {why}": n for (peer, why), n in sorted(self.node.refused.items())}
-        endpoint = network.endpoints[self.name]
-        return self.tally.totals(endpoint, refused, superseded=endpoint.superseded)
+        return self.tally.totals(self.endpoint, refused, superseded=self.endpoint.superseded)
 
 
 class World:
@@ -130,12 +130,11 @@ class World:
                 name=name,
                 node=make_node(name),
                 tally=Tally(name, "server" if name in servers else "node"),
+                endpoint=network.endpoints.setdefault(name, Endpoint()),
                 hearers=heard_by,
             )
             for name, heard_by in hearers.items()
         }
-        for name in hearers:
-            network.endpoints.setdefault(name, Endpoint())
         network.connect(self, self.deliver)
 
     # ------------------------------------------------------------ time
@@ -161,7 +160,7 @@ class World:
         """Bring every node that is there to life at time 0, in order."""
         for one in self.inhabitants.values():
             if one.alive:
-                self.at(0.0, self._beginning(one, rejoining=False))
+                self.at(0.0, partial(self._begin, one, False))
 
     def end(self, reason: str) -> None:
         """Tell every living node that the run is over."""
@@ -199,7 +198,7 @@ class World:
         for hearer in one.hearers:
             if not self.network.apart(name, hearer):
                 latency_s = self.network.law.mean_latency_s(name, hearer)
-                self.at(self.now_s + latency_s, self._telling(hearer, lost))
+                self.at(self.now_s + latency_s, partial(self._tell, hearer, lost))
 
     def vanish(self, name: NodeId) -> None:
         """The node's device sleeps and never wakes: nobody tells its neighbours."""
@@ -248,7 +247,7 @@ class World:
         if one.checkpoint is not None:
             one.momentum = one.checkpoint.momentum
         one.tally.outcome = "running"
-        self._beginning(one, rejoining=True)()
+        self._begin(one, True)
         self.network.fetch(name, one.node.neighbourhood.peers)
 
     def sleep(self, name: NodeId) -> None:
@@ -292,7 +291,9 @@ class World:
     # ------------------------------------------------------------ events to nodes
 
     def _happen(self, one: Inhabitant, event: Event) -> None:
-        effects = one.node.handle(event, self.now_s)
+        self._decided(one, event, one.node.handle(event, self.now_s))
+
+    def _decided(self, one: Inhabitant, event: Event, effects: Sequence[Effect]) -> None:
         self.trace.add(self.now_s, one.name, event, effects)
         for effect in effects:
             self._perform(one, effect)
@@ -306,7 +307,7 @@ class World:
             case Send(peer, message):
                 self.network.carry(one.name, message, (peer,), retain=False)
             case Wake(at_s, token):
-                self.at(at_s, self._waking(one, token))
+                self.at(at_s, partial(self._wake, one, one.life, token))
             case Record():
                 one.tally.add_mix(effect)
             case Stop(reason):
@@ -314,40 +315,41 @@ class World:
                 one.tally.outcome = "finished" if not reason.startswith("diverged") else reason
 
     def deliver(self, parcel: Parcel) -> None:
-        """Hand a parcel to those of its receivers who are there."""
+        """Hand a parcel to those of its receivers who are there; most decide nothing."""
         event = Received(parcel.message, retained=parcel.retained)
+        now_s, inhabitants, silent = self.now_s, self.inhabitants, []
         for name in parcel.receivers:
-            one = self.inhabitants[name]
+            one = inhabitants[name]
             if one.alive and not one.asleep:
-                self.network.count_in(name, parcel)
-                self._happen(one, event)
+                one.endpoint.count_in(parcel)
+                effects = one.node.handle(event, now_s)
+                if effects:
+                    self._decided(one, event, effects)
+                else:
+                    silent.append(name)
+        everybody = len(silent) == len(parcel.receivers)
+        self.trace.heard(now_s, parcel.receivers if everybody else silent, event)
 
     # ------------------------------------------------------------ actions
 
-    def _beginning(self, one: Inhabitant, *, rejoining: bool) -> Action:
-        def begin() -> None:
-            if one.alive and not self._waits(one, self._beginning(one, rejoining=True)):
-                saved = None if one.checkpoint is None else one.checkpoint.saved
-                self._happen(one, Started(self._incarnation(one), rejoining, saved))
+    # An action is a method and its arguments. A closure that names itself, to be put off, would be
+    # a cycle: it would keep a dead training's vectors until the next collection of garbage.
 
-        return begin
+    def _begin(self, one: Inhabitant, rejoining: bool) -> None:  # noqa: FBT001 - called by position
+        if one.alive and not self._waits(one, partial(self._begin, one, True)):
+            saved = None if one.checkpoint is None else one.checkpoint.saved
+            self._happen(one, Started(self._incarnation(one), rejoining, saved))
 
-    def _telling(self, name: NodeId, event: Event) -> Action:
-        def tell() -> None:
-            one = self.inhabitants[name]
-            if one.alive and not one.asleep:
-                self._happen(one, event)
+    def _tell(self, name: NodeId, event: Event) -> None:
+        one = self.inhabitants[name]
+        if one.alive and not one.asleep:
+            self._happen(one, event)
 
-        return tell
-
-    def _waking(self, one: Inhabitant, token: int) -> Action:
-        life = one.life
-
-        def wake() -> None:
-            if one.alive and one.life == life and not self._waits(one, wake):
-                self._happen(one, Woken(token))
-
-        return wake
+    def _wake(self, one: Inhabitant, life: int, token: int) -> None:
+        if not one.alive or one.life != life:
+            return
+        if not self._waits(one, partial(self._wake, one, life, token)):
+            self._happen(one, Woken(token))
 
     # ------------------------------------------------------------ training
 
@@ -367,25 +369,24 @@ class World:
         one.updates += 1
         end_s = self._devices.end_s(one.name, self.now_s, duration_s)
         if end_s < inf:
-            self.at(end_s, self._training_end(one, training))
+            self.at(end_s, partial(self._end_training, one, training))
 
-    def _training_end(self, one: Inhabitant, training: Training) -> Action:
-        def end() -> None:
-            if one.training is not training or self._waits(one, end):
-                return
-            if training.outcome is None:
-                self._compute()
-            outcome = training.outcome
-            assert outcome is not None
-            one.training = None
-            one.momentum = outcome.momentum
-            one.tally.steps += training.job.steps
-            one.tally.samples += training.job.steps * self._batch_size
-            one.tally.versions += 1
-            self.node_steps += training.job.steps
-            self._happen(one, Trained(training.token, outcome.vector, outcome.loss))
-
-        return end
+    def _end_training(self, one: Inhabitant, training: Training) -> None:
+        if one.training is not training:
+            return
+        if self._waits(one, partial(self._end_training, one, training)):
+            return
+        if training.outcome is None:
+            self._compute()
+        outcome = training.outcome
+        assert outcome is not None
+        one.training = None
+        one.momentum = outcome.momentum
+        one.tally.steps += training.job.steps
+        one.tally.samples += training.job.steps * self._batch_size
+        one.tally.versions += 1
+        self.node_steps += training.job.steps
+        self._happen(one, Trained(training.token, outcome.vector, outcome.loss))
 
     def _compute(self) -> None:
         """Do all trainings that are under way in one call."""

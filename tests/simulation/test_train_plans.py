@@ -54,7 +54,7 @@ async def test_correction_and_proximal_term_reach_the_trainer(experiment: Experi
         N0, trainer.initial(), 0, 6, None, correction=TERMS.correction, proximal=TERMS.proximal
     )
     (wanted,) = trainer.train([job])
-    (plain,) = trainer.train([replace(job, proximal=0.0)])
+    (plain,) = trainer.train([job._replace(proximal=0.0)])
     assert not np.allclose(wanted.vector, plain.vector)
     assert np.array_equal(simulate(experiment).public[N0], wanted.vector)
     worker = Worker(N0, trainer, Pace(experiment.config.compute, seed=0, node=N0))

@@ -1,5 +1,4 @@
 import struct
-from dataclasses import replace
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # msgpack ships no types.
@@ -345,7 +344,7 @@ def test_an_extra_that_is_longer_than_its_bytes_is_refused() -> None:
 
 
 def test_words_and_trusts_come_back() -> None:
-    header = replace(HEADER, words=(1, 2**40), trusts=((NodeId("n1"), 0.5),))
+    header = HEADER._replace(words=(1, 2**40), trusts=((NodeId("n1"), 0.5),))
     again = decode(encode(ModelMessage(header, VECTOR)).join())
     assert isinstance(again, ModelMessage)
     assert again.header == header

@@ -158,7 +158,7 @@ def test_many_at_once_are_what_each_would_be_alone(
             wanted = loop.train(todo)
             assert_agree(batched.train(todo), wanted, todo)
             rest = [
-                replace(job, start=done.vector, momentum=done.momentum, first_step=30)
+                job._replace(start=done.vector, momentum=done.momentum, first_step=30)
                 for job, done in zip(todo, wanted, strict=True)
             ]
             assert_agree(batched.train(rest), loop.train(rest), rest)

@@ -180,10 +180,10 @@ def test_plain_sgds_update_over_the_step_sizes_is_the_mean_gradient(rate: str) -
     size = task.learning_rate.step_size_sum(1, 1)
     assert (todo.start - done.vector) / size == pytest.approx(gradient, rel=1e-4, abs=1e-5)
     # Over many steps: the mean of the gradients, each weighed by its step.
-    whole = trainer.train([replace(todo, steps=6)])[0].vector
+    whole = trainer.train([todo._replace(steps=6)])[0].vector
     x, sum_ = todo.start, np.zeros(D)
     for step in range(1, 7):
-        (one,) = trainer.train([replace(todo, start=x, first_step=step, steps=1)])
+        (one,) = trainer.train([todo._replace(start=x, first_step=step, steps=1)])
         sum_ += task.learning_rate.at(step) * task.curvature[0] * (x - task.optima[0])
         x = one.vector
     mean = sum_ / task.learning_rate.step_size_sum(1, 6)
@@ -197,6 +197,6 @@ def test_two_jobs_in_a_row_are_one_long_job_under_a_schedule(optimizer: Law) -> 
     for trainer in (LoopTrainer(task), BatchedTrainer(task)):
         todo = job(terms=False, first_step=0, steps=7)
         (whole,) = trainer.train([todo])
-        (first,) = trainer.train([replace(todo, steps=3)])
-        rest = replace(todo, start=first.vector, first_step=3, steps=4, momentum=first.momentum)
+        (first,) = trainer.train([todo._replace(steps=3)])
+        rest = todo._replace(start=first.vector, first_step=3, steps=4, momentum=first.momentum)
         assert np.array_equal(trainer.train([rest])[0].vector, whole.vector)

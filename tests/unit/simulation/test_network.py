@@ -55,7 +55,7 @@ class Star:
 
     def _deliver(self, parcel: Parcel) -> None:
         for receiver in parcel.receivers:
-            self.network.count_in(receiver, parcel)
+            self.network.endpoints[receiver].count_in(parcel)
             self.arrived.append((self.clock.now_s, receiver, parcel.message, parcel.retained))
 
     def publish(self, message: Message, *, at_s: float = 0.0) -> None:
