@@ -15,6 +15,7 @@ from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 
 
 class Gossip(NamedTuple):
@@ -38,6 +39,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "dpsgd": Gossip("D-PSGD", DPSGD),
     "local_sgd": Gossip("Local SGD", LocalSGD),
     "dsgdm": Gossip("DSGDm", DSGDm),
+    "qg_dsgdm": Gossip("QG-DSGDm", QGDSGDm),
 }
 
 STARS: Final[Mapping[str, Star]] = {

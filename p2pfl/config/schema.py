@@ -202,7 +202,7 @@ class AlgorithmConfig:
     switch_step: int | None = None
     """Local SGD: mix after every step until this one, then after `training.local_steps`."""
     beta: float | None = None
-    """DSGDm: how much of the momentum stays from one update to the next."""
+    """DSGDm and QG-DSGDm: how much of the momentum stays from one update to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 from p2pfl.protocol.node import Node
 
 MOVES = st.lists(
@@ -42,7 +43,7 @@ def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -
     return said
 
 
-@pytest.mark.parametrize("rule", [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm()])
+@pytest.mark.parametrize("rule", [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm(), QGDSGDm()])
 @given(before=MOVES, after=MOVES)
 def test_a_node_resumed_from_a_snapshot_decides_the_same(
     rule: Algorithm[Any],

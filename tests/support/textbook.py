@@ -17,6 +17,16 @@ def dpsgd(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int) -> Mod
     return x
 
 
+def qg_dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, beta: float) -> Models:
+    """Z = W X, X+ = Z - gamma (G(Z) + beta M), M+ = beta M + (1 - beta) (Z - Z+) / gamma."""
+    m = np.zeros_like(x)
+    for _ in range(rounds):
+        z = w @ x
+        x = z - rate * (g(z) + beta * m)
+        m = beta * m + (1.0 - beta) * (z - w @ x) / rate
+    return x
+
+
 def dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, beta: float) -> Models:
     """M+ = beta M + G(W X), X+ = W X - gamma M+."""
     m = np.zeros_like(x)

@@ -8,6 +8,7 @@ from p2pfl.algorithms.dpsgd import DPSGD, RoundState
 from p2pfl.algorithms.dsgdm import DSGDm, MomentumState
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.mixing import mean_gradient
+from p2pfl.algorithms.qg_dsgdm import QGDSGDm, QuasiGlobalState
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Vector
 
@@ -75,6 +76,41 @@ def test_an_update_that_counts_twice_moves_twice_as_far_with_the_same_momentum()
     done = rule.finish(MomentumState(vector(0.0), start=vector(1.0)), here(), [], vector(0.0))
     assert done.state.x == vector(-1.0)
     assert done.state.momentum == vector(2.0)
+
+
+def test_quasi_global_momentum_follows_the_mixed_models() -> None:
+    rule = QGDSGDm(beta=0.5)
+    heard = [neighbour(vector(2.0))]
+    step = rule.advance(rule.initial(vector(0.0)), here(), heard)
+    assert step.train is not None
+    assert step.train.start == vector(1.0)
+    assert step.train.correction is None
+    done = rule.finish(step.state, here(local_steps=2), [], vector(-1.0))
+    assert done.outgoing[0].vector == done.state.x == vector(-1.0)
+    # z moved from 1 to 0.5 by steps of 1 together: m = (1 - 0.5) 0.5.
+    again = rule.advance(done.state, here(1), heard)
+    assert again.state.momentum == vector(0.25)
+    assert again.train is not None
+    assert again.train.correction == vector(0.125)
+    done = rule.finish(again.state, here(1, local_steps=2), [], vector(0.5))
+    third = rule.advance(done.state, here(2), heard)
+    assert third.state.momentum == vector(0.5 * 0.25 + 0.5 * -0.75)
+
+
+def test_steps_of_no_length_leave_quasi_global_momentum_as_it_is() -> None:
+    rule = QGDSGDm()
+    state = QuasiGlobalState(vector(0.0), vector(2.0), mixed=vector(1.0), step_size=0.0)
+    assert rule.advance(state, here(), []).state.momentum == vector(2.0)
+
+
+def test_quasi_global_momentum_stays_at_its_node() -> None:
+    rule = QGDSGDm().at(Surroundings(NodeId("n0"), scale=2.0))
+    state = QuasiGlobalState(vector(0.0), vector(2.0), mixed=vector(1.0))
+    assert rule.finish(state, here(), [], vector(0.0)).state.x == vector(-1.0)
+    assert rule.opening(state)[0].vector == vector(0.0)
+    assert rule.served(state, [neighbour(vector(2.0))]) == vector(1.0)
+    assert rule.public(state) == vector(0.0)
+    assert rule.adopt(state, vector(3.0)) == QuasiGlobalState(vector(3.0))
 
 
 @pytest.mark.parametrize(("version", "steps"), [(0, 1), (2, 1), (3, None), (9, None)])
