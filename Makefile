@@ -15,13 +15,13 @@ CORE := p2pfl/messages/*,p2pfl/protocol/*,p2pfl/algorithms/*,p2pfl/codec/*
 
 # Two processes, and each file's tests in one of them: what a file sets up (a broker) is set up once,
 # and no more than two brokers compete for the time that tests of waiting depend on.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/benchmarks
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 FAST := tests/unit tests/properties tests/simulation tests/test_architecture.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all check format format-check lint types contracts bench soak coverage clean system
+.PHONY: help setup demo test test-all check format format-check lint types contracts bench bench-docs soak coverage clean system
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,8 +62,11 @@ coverage: setup ## tests with coverage, and the floors that it must not fall bel
 	$(BIN)/coverage report --fail-under=$(COVERAGE_ALL) --skip-covered
 	$(BIN)/coverage report --fail-under=$(COVERAGE_CORE) --show-missing --include='$(CORE)'
 
-bench: setup ## run the benchmarks that the README tells about
-	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+bench: setup ## run all benchmarks, other simulators too; tables go to build/benchmarks (BENCH=--quick)
+	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file $(BENCH); done
+
+bench-docs: setup ## put the newest benchmarks' tables into the documents
+	$(BIN)/python tests/benchmarks/results.py docs/benchmarks.md README.md
 
 soak: setup ## run the long test of a real run, for hours (SOAK_S=7200)
 	$(BIN)/python tests/benchmarks/soak.py --seconds $(or $(SOAK_S),7200)

@@ -163,19 +163,24 @@ def rows_of(
         }
 
 
+def write_data(folder: Path) -> Path:
+    """The digits as one file, the same for all."""
+    digits, file = load_dataset("digits").flattened(), folder / "digits.npz"
+    assert digits.test_x is not None
+    assert digits.test_y is not None
+    np.savez(file, x=digits.train_x, y=digits.train_y,
+             test_x=digits.test_x, test_y=digits.test_y)  # fmt: skip
+    return file
+
+
 def main() -> None:
     """Measure all; print and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10 nodes, a tenth of the steps")
     quick: bool = parser.parse_args().quick
     table, here, missing = Table("peers", COLUMNS), conditions(), dict[str, str]()
-    digits = load_dataset("digits").flattened()
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        data = Path(scratch) / "digits.npz"
-        assert digits.test_x is not None
-        assert digits.test_y is not None
-        np.savez(data, x=digits.train_x, y=digits.train_y,
-                 test_x=digits.test_x, test_y=digits.test_y)  # fmt: skip
+        data = write_data(Path(scratch))
         table.open()
         for nodes in QUICK if quick else NODES:
             share = SHARE_OF_QUICK if quick else 1.0

@@ -1,148 +1,189 @@
 """Node-steps per second of the simulator: python tests/benchmarks/bench_simulator.py [--quick].
 
-MLP 64-32-10 (2,410 parameters), batch 16, H = 1, random 4-regular graph, lognormal speeds of sigma
-0.5 (DESIGN 8). Every case runs in a process of its own, so that its memory is its own. The plain
-per-node loop, without any simulator around it, is measured in the same run.
+One node-step is one minibatch of 16 at one node, with its share of mixing, messages and
+bookkeeping: random 4-regular graph, lognormal speeds of sigma 0.5. Every case runs in a process of
+its own with one thread, so that its memory is its own. The plain loops over nodes, without any
+simulator around them, are measured in the same run. Rates are per CPU second: on an idle machine
+the same as by the clock.
 """
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
-from pathlib import Path
-from time import perf_counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
 
-HERE = Path(__file__).parent
-CASES: dict[str, dict[str, object]] = {
-    "PullMix, n = 10": {"nodes": 10, "steps": 1000},
-    "PullMix, n = 100": {"nodes": 100, "steps": 200},
-    "PullMix, n = 1,000": {"nodes": 1000, "steps": 40},
-    "PullMix, n = 1,000, one 20 times faster": {"nodes": 1000, "steps": 40, "fast": True},
-    "PullMix, n = 1,000, H = 5": {"nodes": 1000, "steps": 100, "local_steps": 5},
-    "PullMix, n = 10,000": {"nodes": 10_000, "steps": 8},
-    "D-PSGD, n = 1,000": {"nodes": 1000, "steps": 40, "kind": "dpsgd"},
-}
-QUICK = ("PullMix, n = 100", "D-PSGD, n = 1,000")
+from apart import FailedError, measure_apart, this_script
+from cases import (
+    HIDDEN,
+    LOOP_NODES,
+    Case,
+    loop_trainer,
+    measure,
+    measure_experiment,
+    profile,
+    torch_loop,
+)
+from results import ROOT, Column, Table, Value, conditions, keep
 
+from p2pfl.experiment import load_experiment
 
-def measure(
-    nodes: int,
-    steps: int,
-    kind: str = "pull_mix",
-    local_steps: int = 1,
-    *,
-    fast: bool = False,
-) -> dict[str, float]:
-    """One simulation in this process."""
-    from p2pfl.config.load import config_from_mapping
-    from p2pfl.experiment import Experiment
-    from p2pfl.simulation.simulate import Simulation
-    from p2pfl.simulation.trace import Trace
+TIMEOUT_S: Final = 1800.0
+CASES: Final = (
+    *(
+        Case(nodes=nodes, steps=steps, local_steps=local_steps)
+        for local_steps, counts in ((1, (2000, 200, 40, 8)), (5, (5000, 1000, 100, 20)))
+        for nodes, steps in zip((10, 100, 1000, 10_000), counts, strict=True)
+    ),
+    Case(nodes=1000, steps=40, fast=True),
+    Case(kind="dpsgd", nodes=1000, steps=40),
+    Case(kind="dpsgd", nodes=1000, steps=100, local_steps=5),
+    Case(kind="fedavg", nodes=1000, steps=40),
+    *(
+        Case(nodes=nodes, steps=steps * local_steps, local_steps=local_steps, model="50 k")
+        for local_steps in (1, 5)
+        for nodes, steps in ((10, 200), (100, 30), (1000, 5))
+    ),
+    *(
+        Case(nodes=nodes, steps=steps * local_steps, local_steps=local_steps, model="1 M")
+        for local_steps in (1, 5)
+        for nodes, steps in ((10, 30), (100, 5))
+    ),
+)
+QUICK: Final = (Case(nodes=100, steps=200), Case(kind="dpsgd", nodes=1000, steps=40))
+PROFILED: Final = (
+    Case(nodes=1000, steps=40),
+    Case(kind="dpsgd", nodes=1000, steps=40),
+    Case(nodes=1000, steps=100, local_steps=5),
+    Case(nodes=100, steps=30, model="50 k"),
+    Case(nodes=100, steps=5, model="1 M"),
+)
+CNN: Final = ROOT / "examples" / "mnist-200.toml"
+CNN_TITLE: Final = "PullMix, n = 200, CNN of McMahan et al. (1.66 M) on MNIST"
 
-    table = {
-        "name": "bench",
-        "topology": {"kind": "random_regular", "nodes": nodes, "degree": min(4, nodes - 1)},
-        "data": "noise:load",
-        "model": {"kind": "mlp", "hidden": [32]},
-        "training": {"learning_rate": 0.1, "batch_size": 16, "local_steps": local_steps},
-        "algorithm": {"kind": kind},
-        "compute": {
-            "step_s": 0.01,
-            "distribution": "lognormal",
-            "sigma": 0.5,
-            "slowdown": {"n0": 0.05} if fast else {},
-        },
-        "network": {"latency_s": 0.001},
-        # One fast node does twenty times the steps of the others: stop by time.
-        "stop": {"time_s": 0.01 * steps} if fast else {"steps": steps},
-        "evaluation": {"every_s": 1e6, "samples": 1},
-    }
-    began_s = perf_counter()
-    experiment = Experiment(config_from_mapping(table, source="bench"), folder=HERE)
-    trainer = experiment.make_trainer()
-    # The first run warms what is made once (traced gradients, allocator).
-    Simulation(
-        experiment.replace(stop=type(experiment.config.stop)(time_s=0.02)), trainer, Trace()
-    ).run()
-    ready_s = perf_counter()
-    simulation = Simulation(experiment, trainer, Trace())
-    result = simulation.run()
-    run_s = perf_counter() - ready_s
-    updates = sum(node.versions for node in result.nodes)
-    return {
-        "node_steps_per_s": result.final.steps / run_s,
-        "width": updates / max(1, simulation.world.batches),
-        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "start_s": ready_s - began_s,
-        "run_s": run_s,
-    }
-
-
-def loop() -> float:
-    """Node-steps per second of the plain loop over nodes, one thread, nothing around it."""
-    from p2pfl.config.load import config_from_mapping
-    from p2pfl.experiment import Experiment
-    from p2pfl.learning.trainer import TrainJob
-
-    table = {
-        "name": "bench",
-        "topology": {"kind": "random_regular", "nodes": 100, "degree": 4},
-        "data": "noise:load",
-        "model": {"kind": "mlp", "hidden": [32]},
-        "training": {"learning_rate": 0.1, "batch_size": 16, "local_steps": 1},
-        "simulation": {"trainer": "loop"},
-        "stop": {"steps": 1},
-    }
-    experiment = Experiment(config_from_mapping(table, source="bench"), folder=HERE)
-    trainer = experiment.make_trainer()
-    x0 = trainer.initial()
-    rates = []
-    for k in range(5):
-        jobs = [TrainJob(node, x0, k, 1, None) for node in experiment.learners]
-        began_s = perf_counter()
-        trainer.train(jobs)
-        rates.append(len(jobs) / (perf_counter() - began_s))
-    return max(rates)
+LOOPS: Final = (
+    Column("model", "parameters"),
+    Column("torch", "torch loop"),
+    Column("trainer", "plain trainer"),
+    Column("trainer_5", "plain trainer, H = 5"),
+)
+RATES: Final = (
+    Column("title", "simulation"),
+    Column("rate", "node-steps/s"),
+    Column("times_torch", "x torch loop", ",.1f"),
+    Column("times_trainer", "x plain trainer", ",.1f"),
+    Column("width", "width"),
+    Column("memory_mib", "MiB"),
+    Column("start_s", "start s", ",.1f"),
+    Column("run_s", "run s", ",.1f"),
+)
+WHERE: Final = (
+    Column("title", "microseconds per node-step"),
+    Column("training", "training", ",.0f"),
+    Column("mixing", "mixing", ",.0f"),
+    Column("events", "events", ",.0f"),
+)
 
 
-def apart(words: list[str]) -> dict[str, float]:
+def apart(*words: str) -> dict[str, float]:
     """The answer of this script, started anew with these words."""
-    done = subprocess.run(
-        [sys.executable, __file__, *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise SystemExit(done.stderr)
-    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return measure_apart(this_script(*words), timeout_s=TIMEOUT_S)
+
+
+def measure_loops(models: list[str]) -> Table:
+    """The rates of the plain loops."""
+    table = Table("loops", LOOPS)
+    table.open()
+    for model in models:
+        table.add(
+            {
+                "model": model,
+                "torch": apart("--torch-loop", model)["rate"],
+                "trainer": apart("--loop-trainer", model, "1")["rate"],
+                "trainer_5": apart("--loop-trainer", model, "5")["rate"],
+            }
+        )
+    return table
+
+
+def measure_cases(cases: Sequence[Case], loops: Table) -> Table:
+    """The rates of the simulator, and how many times those of the loops."""
+    rates = {row["model"]: row for row in loops.rows}
+    table = Table("simulator", RATES)
+    table.open()
+    for case in cases:
+        found = apart("--case", json.dumps(asdict(case)))
+        loop = rates[case.model]
+        trainer = loop["trainer" if case.local_steps == 1 else "trainer_5"]
+        table.add({**found, "title": case.title, **times(found["rate"], loop["torch"], trainer)})
+    return table
+
+
+def measure_cnn(table: Table) -> None:
+    """One more row, if MNIST is on this machine."""
+    try:
+        found, loop = apart("--cnn", "simulation"), apart("--cnn", "loop")
+    except FailedError as error:
+        table.note(f"{CNN_TITLE} is left out: {error}")
+    else:
+        table.add({**found, "title": CNN_TITLE, **times(found["rate"], None, loop["rate"])})
+
+
+def times(rate: float, torch: Value, trainer: Value) -> dict[str, Value]:
+    """How many times the loops' rates this is."""
+    return {
+        "times_torch": rate / torch if isinstance(torch, float) else None,
+        "times_trainer": rate / trainer if isinstance(trainer, float) else None,
+    }
+
+
+def measure_parts(cases: Sequence[Case]) -> Table:
+    """Where the time of a node-step goes."""
+    table = Table("parts", WHERE)
+    table.open()
+    for case in cases:
+        table.add({"title": case.title, **apart("--profile", json.dumps(asdict(case)))})
+    return table
+
+
+def answer(arguments: argparse.Namespace) -> dict[str, float] | None:
+    """What this process is to measure; None: it is the one that asks."""
+    if arguments.case:
+        return measure(Case(**json.loads(arguments.case)))
+    if arguments.profile:
+        return profile(Case(**json.loads(arguments.profile)))
+    if arguments.torch_loop:
+        return torch_loop(arguments.torch_loop)
+    if arguments.loop_trainer:
+        model, local_steps = arguments.loop_trainer
+        case = Case(nodes=LOOP_NODES, model=model, local_steps=int(local_steps), steps=1)
+        return loop_trainer(case.experiment())
+    if arguments.cnn:
+        experiment = load_experiment(CNN)
+        alone = arguments.cnn == "loop"
+        return loop_trainer(experiment, nodes=4) if alone else measure_experiment(experiment)
+    return None
 
 
 def main() -> None:
-    """Print the table, or (for this script itself) one case as JSON."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--case")
-    parser.add_argument("--loop", action="store_true")
+    """Print and keep the tables, or (for this script itself) answer one question as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two cases only")
+    for question in ("--case", "--profile", "--torch-loop", "--cnn"):
+        parser.add_argument(question, help=argparse.SUPPRESS)
+    parser.add_argument("--loop-trainer", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(measure(**CASES[arguments.case])))  # type: ignore[arg-type]  # a table of keywords
+    found = answer(arguments)
+    if found is not None:
+        print(json.dumps(found))
         return
-    if arguments.loop:
-        print(json.dumps({"rate": loop()}))
-        return
-    plain = apart(["--loop"])["rate"]
-    print(f"plain loop, no simulator: {plain:,.0f} node-steps/s\n")
-    print(
-        f"{'':42}{'node-steps/s':>13}{'x loop':>8}{'width':>8}{'MiB':>8}{'start s':>9}{'run s':>8}"
-    )
-    for case in QUICK if arguments.quick else CASES:
-        found = apart(["--case", case])
-        rate = found["node_steps_per_s"]
-        print(
-            f"{case:42}{rate:13,.0f}{rate / plain:8.1f}{found['width']:8.0f}"
-            f"{found['memory_mib']:8,.0f}{found['start_s']:9.1f}{found['run_s']:8.1f}",
-            flush=True,
-        )
+    here, quick = conditions(), arguments.quick
+    loops = measure_loops(["2 k"] if quick else list(HIDDEN))
+    rates = measure_cases(QUICK if quick else CASES, loops)
+    if not quick:
+        measure_cnn(rates)
+    for table in (loops, rates, measure_parts(PROFILED[:1] if quick else PROFILED)):
+        keep(table, conditions=here)
 
 
 if __name__ == "__main__":

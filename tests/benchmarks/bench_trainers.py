@@ -5,12 +5,15 @@ than one thread they add up. `--quick` leaves out the large models.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from time import perf_counter, process_time
+from typing import Final
 
 import numpy as np
 import torch
+from results import Column, Table, conditions, keep
 
 from p2pfl.learning.batched_trainer import BatchedTrainer
 from p2pfl.learning.dataset import dataset_from_arrays
@@ -24,6 +27,12 @@ from p2pfl.types import NodeId
 
 ROUNDS = 5
 ROUND_S = 0.3
+COLUMNS: Final = (
+    Column("title", "models at once"),
+    Column("loop", "plain trainer"),
+    Column("batched", "batched trainer"),
+    Column("batched_wall", "batched, by the clock"),
+)
 
 
 def names(count: int) -> list[NodeId]:
@@ -72,77 +81,87 @@ def speed(trainer: Trainer, nodes: int, *, steps: int = 1) -> tuple[float, float
     return nodes * steps / cpu_s, nodes * steps / wall_s
 
 
-def table(
-    title: str, make: Callable[[int], Task], widths: Iterable[int], *, steps: int = 1
-) -> None:
-    """Print one line per width."""
-    print(f"\n{title}\n{'width':>6} {'loop':>9} {'batched':>9} {'batched/wall s':>15}")
+def measure(
+    name: str, make: Callable[[int], Task], widths: Iterable[int], *, steps: int = 1
+) -> Table:
+    """One row per width."""
+    table = Table(name, COLUMNS)
+    table.open()
     for width in widths:
         made = make(width)
         loop = speed(LoopTrainer(made), width, steps=steps)[0]
         cpu, wall = speed(BatchedTrainer(made), width, steps=steps)
-        print(f"{width:>6} {loop:>9.0f} {cpu:>9.0f} {wall:>15.0f}", flush=True)
+        table.add({"title": f"{width:,}", "loop": loop, "batched": cpu, "batched_wall": wall})
+    return table
 
 
-def evaluation(nodes: int) -> None:
-    """Print what an evaluation of so many models costs."""
+def evaluation(nodes: int) -> Table:
+    """What an evaluation of so many models costs."""
     made = small(nodes)
-    print()
+    table = Table("evaluation", (Column("title", "evaluation"), Column("cpu_s", "CPU s", ",.3f")))
+    table.open()
     for trainer in (LoopTrainer(made), BatchedTrainer(made)):
         score = partial(trainer.evaluate, [trainer.initial().copy()] * nodes, names(nodes))
         cpu_s, _ = best(lambda _, score=score: score())  # type: ignore[misc] # the default binds the loop's variable
-        name = type(trainer).__name__
-        print(f"{name}: {nodes} models on {len(made.test_y)} samples {cpu_s:.3f} CPU s")
+        what = f"{nodes:,} models on {len(made.test_y)} samples, {type(trainer).__name__}"
+        table.add({"title": what, "cpu_s": cpu_s})
+    return table
 
 
-def large() -> None:
-    """Print the tables of models that keep a core busy one at a time."""
-    if find_folder("mnist", folder="", files=images.FILES) is None:
-        print("CNN skipped: no MNIST folder")
-    else:
-        table(
-            "CNN of McMahan et al. (1.66 M) on MNIST, batch 10",
-            lambda n: build_task(
-                nodes=names(n),
-                seed=0,
-                data="mnist",
-                samples=2000,
-                model="cnn",
-                learning_rate=0.1,
-                batch_size=10,
-            ),
-            (16, 64),
-        )
-    if find_folder("tinyshakespeare", folder="", files=shakespeare.FILES) is None:
-        print("LSTM skipped: no Shakespeare folder")
-    else:
-        table(
-            "LSTM of 128 units on tiny Shakespeare, batch 10",
-            lambda n: build_task(
-                nodes=names(n),
-                seed=0,
-                data="shakespeare",
-                partition="natural_id",
-                model="lstm",
-                hidden=(128,),
-                learning_rate=0.5,
-                batch_size=10,
-            ),
-            (16, 64),
-        )
+def cnn(nodes: int) -> Task:
+    """The convolutional network of McMahan et al. on MNIST."""
+    return build_task(
+        nodes=names(nodes),
+        seed=0,
+        data="mnist",
+        samples=2000,
+        model="cnn",
+        learning_rate=0.1,
+        batch_size=10,
+    )
+
+
+def lstm(nodes: int) -> Task:
+    """An LSTM of 128 units on tiny Shakespeare, a speaker to a node."""
+    return build_task(
+        nodes=names(nodes),
+        seed=0,
+        data="shakespeare",
+        partition="natural_id",
+        model="lstm",
+        hidden=(128,),
+        learning_rate=0.5,
+        batch_size=10,
+    )
+
+
+def large() -> Iterator[Table]:
+    """Models that keep a core busy one at a time, where their data is on this machine."""
+    for title, make, name, files in (
+        ("CNN (1.66 M), MNIST, B = 10", cnn, "mnist", images.FILES),
+        ("LSTM of 128, Shakespeare, B = 10", lstm, "tinyshakespeare", shakespeare.FILES),
+    ):
+        print(f"\n{title}")
+        if find_folder(name, folder="", files=files) is None:
+            print(f"left out: no {name} on this machine")
+        else:
+            yield measure(f"trainers: {title}", make, (16, 64))
 
 
 def main() -> None:
-    """Print all tables."""
+    """Print and keep all tables."""
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread; node-steps per CPU second")
-    table("MLP 64-32-10, batch 16, H = 1", small, (1, 4, 16, 36, 64, 128, 256, 1024, 4096))
-    table("the same, H = 5", small, (36, 256, 1024), steps=5)
+    here = conditions()
     adamw = partial(small, optimizer="adamw", learning_rate=0.01)
-    table("the same, H = 1, AdamW", adamw, (36, 256, 1024))
-    evaluation(1000)
-    if "--quick" not in sys.argv:
-        large()
+    widths = (1, 4, 16, 36, 64, 128, 256, 1024, 4096)
+    tables = [
+        measure("trainers: MLP 64-32-10, H = 1", small, widths),
+        measure("trainers: MLP 64-32-10, H = 5", small, (36, 256, 1024), steps=5),
+        measure("trainers: MLP 64-32-10, H = 1, AdamW", adamw, (36, 256, 1024)),
+        evaluation(1000),
+    ]
+    for table in tables if "--quick" in sys.argv else chain(tables, large()):
+        keep(table, conditions=here)
 
 
 if __name__ == "__main__":
