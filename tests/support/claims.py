@@ -1,0 +1,94 @@
+"""What every algorithm of the suite claims of itself: the law suite holds each to its claims."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2pfl.experiment import Experiment
+from p2pfl.theory.fixed_points import steady_bias
+from p2pfl.theory.quadratics import relative_error, weighted_optimum
+from support.experiments import mixing_matrix, quadratic_task
+
+Predicted = Callable[[Experiment], float]
+"""The error of the nodes' mean model in the end, relative to the spread of the optima."""
+
+
+def unbiased(_experiment: Experiment) -> float:
+    """All data counts alike, whoever is slow."""
+    return 0.0
+
+
+def as_decentralized_sgd(experiment: Experiment) -> float:
+    """The fixed point of x = W x - gamma g(W x): the bias of unequal data on a sparse graph."""
+    task, training = quadratic_task(experiment), experiment.config.training
+    return steady_bias(
+        mixing_matrix(experiment),
+        task.curvature,
+        task.optima,
+        learning_rate=training.learning_rate,
+        local_steps=training.local_steps or 1,
+    )
+
+
+def with_momentum(beta: float) -> Predicted:
+    """The same with a heavy ball that turns once per update."""
+
+    def predicted(experiment: Experiment) -> float:
+        task, training = quadratic_task(experiment), experiment.config.training
+        return steady_bias(
+            mixing_matrix(experiment),
+            task.curvature,
+            task.optima,
+            learning_rate=training.learning_rate,
+            momentum=beta,
+        )
+
+    return predicted
+
+
+def everybody_alone(experiment: Experiment) -> float:
+    """The mean of the nodes' own optima."""
+    task = quadratic_task(experiment)
+    wanted = weighted_optimum(task.curvature, task.optima)
+    return relative_error(task.optima, optimum=wanted, optima=task.optima)
+
+
+class Claim(NamedTuple):
+    """What holds of one algorithm, and how it must be set up."""
+
+    bias: Predicted
+    tables: Mapping[str, Any] = {}
+    """What its experiment needs besides its kind."""
+    time_s: float = 1000.0
+    """When it has forgotten its start, half of the nodes being five times slower."""
+    agrees: bool = True
+    """Nodes with equal data end at one model; without: they never meet."""
+    survives: float | None = 0.05
+    """Error to the survivors' optimum after a quarter has crashed; None: it needs everybody."""
+    unordered: bool = True
+    """Loss, duplication and reordering leave the bias as it is."""
+
+
+CLAIMS: Mapping[str, Claim] = {
+    "pull_mix": Claim(as_decentralized_sgd),
+    "dpsgd": Claim(as_decentralized_sgd, time_s=1200.0),
+    "local_sgd": Claim(as_decentralized_sgd, time_s=1200.0),
+    "dsgdm": Claim(
+        with_momentum(0.9), tables={"training": {"learning_rate": 0.005}}, time_s=1500.0
+    ),
+    "fedavg": Claim(unbiased, time_s=900.0),
+    "local": Claim(everybody_alone, time_s=1500.0, agrees=False, survives=None),
+    "centralized": Claim(unbiased, time_s=300.0, survives=None),
+}
+
+
+def claimed_experiment_tables(kind: str) -> dict[str, Any]:
+    """The tables of an experiment with this algorithm."""
+    tables = dict(CLAIMS[kind].tables)
+    return tables | {"algorithm": {"kind": kind, **tables.get("algorithm", {})}}
+
+
+def spread_of_models(models: np.ndarray) -> float:
+    """The largest distance of any model to their mean."""
+    return float(np.linalg.norm(models - models.mean(axis=0), axis=1).max())
