@@ -77,6 +77,11 @@ CLAIMS: Mapping[str, Claim] = {
     "dsgdm": Claim(
         with_momentum(0.9), tables={"training": {"learning_rate": 0.005}}, time_s=1500.0
     ),
+    "qg_dsgdm": Claim(
+        as_decentralized_sgd,
+        tables={"algorithm": {"beta": 0.5}, "training": {"learning_rate": 0.02}},
+        time_s=1800.0,
+    ),
     "fedavg": Claim(unbiased, time_s=900.0),
     "local": Claim(everybody_alone, time_s=1500.0, agrees=False, survives=None),
     "centralized": Claim(unbiased, time_s=300.0, survives=None),
