@@ -1,7 +1,7 @@
 """One experiment in virtual time, from start to result."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,12 +9,12 @@ from typing import IO, Final
 
 from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
-from p2pfl.learning.trainer import Score, Trainer
+from p2pfl.learning.trainer import Trainer
 from p2pfl.protocol.node import Node
-from p2pfl.results.measure import consensus_distance, mean_model, network_sample
-from p2pfl.results.record import NetworkSample, NodeSample, RunResult
+from p2pfl.results.record import RunResult
 from p2pfl.simulation.devices import devices_of
 from p2pfl.simulation.faults import Faults
+from p2pfl.simulation.measuring import Learner, Measurements, Progress, run_result
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.profile import Part, Profile
 from p2pfl.simulation.trace import Trace
@@ -23,9 +23,6 @@ from p2pfl.types import NodeId
 
 _COLLECT_EVERY: Final = 100_000
 """Objects between two collections of garbage, instead of 700. A running world makes no cycles."""
-
-Progress = Callable[[NetworkSample], None]
-"""Told the network's numbers at each evaluation."""
 
 
 def simulate(
@@ -66,14 +63,12 @@ class Simulation:
         self.experiment = experiment
         self.trainer = trainer if profile is None else profile.trainer(trainer)
         self.trace = trace
-        self.curve: list[NetworkSample] = []
-        self.samples: list[NodeSample] = []
+        self.measured = Measurements(self.trainer, progress)
         self._profile = profile
         config, nodes = experiment.config, experiment.topology.graph.nodes
         self._devices = devices_of(config.compute, nodes, seed=config.seed)
         self.world = self._make_world()
         self.faults = Faults(config, self.world, self._devices, nodes=nodes)
-        self._progress = progress
         self._ended = False
 
     def run(self) -> RunResult:
@@ -130,7 +125,7 @@ class Simulation:
 
     def _end(self, reason: str) -> None:
         self._ended = True
-        self._forget_samples_of_now()
+        self.measured.forget(self.world.now_s)
         self._evaluate()
         self.world.end(reason)
 
@@ -142,82 +137,40 @@ class Simulation:
     def _evaluate_and_plan(self) -> None:
         self._evaluate()
         every_s = self.experiment.config.evaluation.every_s
-        self.world.at(every_s * len(self.curve), self._evaluate_and_plan)
-
-    def _forget_samples_of_now(self) -> None:
-        """Something may have happened since at this very time: the last sample is taken anew."""
-        now = self.world.now_s
-        while self.curve and self.curve[-1].at_s == now:
-            self.curve.pop()
-        self.samples = [sample for sample in self.samples if sample.at_s < now]
+        self.world.at(every_s * len(self.measured.curve), self._evaluate_and_plan)
 
     def _evaluate(self) -> None:
-        """Score every living learner's served model, and the mean of their x."""
+        world = self.world
         with self._during("evaluation"):
-            point = self._measured()
-        self.curve.append(point)
-        if self._progress is not None:
-            self._progress(point)
+            endpoint_bytes = [e.total_bytes for e in world.network.endpoints.values()]
+            self.measured.take(world.now_s, self._learners(), endpoint_bytes)
 
-    def _measured(self) -> NetworkSample:
-        world, now = self.world, self.world.now_s
-        learners = [world.inhabitants[name] for name in self.experiment.learners]
-        living = [one for one in learners if one.alive]
-        names = [one.name for one in living]
-        scores = self.trainer.evaluate([one.node.served(now) for one in living], names)
-        scored = dict(zip(names, scores, strict=True))
-        taken = [self._node_sample(one, scored.get(one.name)) for one in learners]
-        self.samples.extend(taken)
-        publics = [one.node.public() for one in living]
-        average = (
-            self.trainer.evaluate([mean_model(publics)], names[:1])[0].accuracy if living else None
-        )
-        return network_sample(
-            taken,
-            at_s=now,
-            accuracy_average_model=average,
-            distance=consensus_distance(publics) if living else None,
-            endpoint_bytes=[e.total_bytes for e in world.network.endpoints.values()],
-        )
+    def _learners(self) -> list[Learner]:
+        """Everybody who holds data, as he is now."""
+        return [self._learner(self.world.inhabitants[name]) for name in self.experiment.learners]
 
-    def _node_sample(self, one: Inhabitant, score: Score | None) -> NodeSample:
-        return NodeSample(
-            at_s=self.world.now_s,
+    def _learner(self, one: Inhabitant) -> Learner:
+        return Learner(
             node=one.name,
             version=one.tally.versions,
             steps=one.tally.steps,
-            loss=float("nan") if score is None else score.loss,
-            accuracy=None if score is None else score.accuracy,
-            per_class=() if score is None else score.per_class,
             staleness_max=one.tally.staleness_max,
             out_bytes=one.endpoint.out_bytes,
             in_bytes=one.endpoint.in_bytes,
-            alive=one.alive,
+            served=one.node.served(self.world.now_s) if one.alive else None,
+            public=one.node.public() if one.alive else None,
         )
 
     def _result(self) -> RunResult:
-        experiment, world = self.experiment, self.world
-        config = experiment.config
-        living = [world.inhabitants[n] for n in experiment.learners if world.inhabitants[n].alive]
-        return RunResult(
-            name=config.name,
-            label=experiment.label,
-            driver="simulation",
-            seed=config.seed,
-            config=config,
-            dimension=self.trainer.dimension,
+        world = self.world
+        return run_result(
+            self.experiment,
+            self.trainer,
+            self.measured,
             duration_s=world.now_s,
-            wall_s=0.0,
-            staleness_bound=experiment.staleness_bound,
-            staleness_unit=experiment.staleness_unit,
-            curve=tuple(self.curve),
-            samples=tuple(self.samples),
-            nodes=tuple(one.totals() for one in world.inhabitants.values()),
-            edges=experiment.edges,
-            served={one.name: one.node.served(world.now_s) for one in living},
-            public={one.name: one.node.public() for one in living},
+            nodes=[one.totals() for one in world.inhabitants.values()],
+            learners=self._learners(),
             trace_hash=self.trace.digest(),
-            notes=self.trainer.notes,
         )
 
 
