@@ -11,6 +11,12 @@ NodeId = NewType("NodeId", str)
 Vector = NDArray[np.float32]
 """A flat model `[d]`, float32. Shared between messages and views, hence never written to."""
 
+Rows = NDArray[np.float32]
+"""Flat models as rows `[n, d]`, float32: one per node."""
+
+Positions = NDArray[np.int64]
+"""Places in an array."""
+
 Extra = NDArray[np.float32] | NDArray[np.uint32]
 """What travels beside a model, flat: float32 trackers, or uint32 sums modulo 2^32."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
+from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import ModelMessage, Neighbour
 from p2pfl.types import Extra, NodeId, Vector
 
@@ -165,6 +166,14 @@ class Algorithm(Protocol[S]):
         """This algorithm as one node follows it."""
         ...
 
+    def in_rounds(self, x0: Vector, nodes: Sequence[Self]) -> Rounds | None:
+        """The same algorithm for all these nodes at once; None: only node by node.
+
+        Asked of synchronous algorithms only, and only of a class that defines it itself: what
+        derives from it may change the rule.
+        """
+        ...
+
     def initial(self, x0: Vector) -> S:
         """The state before anything happened; every node starts from the same `x0`."""
         ...
@@ -233,6 +242,10 @@ class BaseAlgorithm(Generic[S]):
     def resumed(self, state: S) -> S:
         """All of it."""
         return state
+
+    def in_rounds(self, x0: Vector, nodes: Sequence[Self]) -> Rounds | None:
+        """Node by node."""
+        return None
 
     def hear(self, state: S, local: Local, message: ModelMessage, *, usable: bool) -> Heard[S]:
         """Nothing is done before the node's own turn."""

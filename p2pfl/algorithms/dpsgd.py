@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
+import numpy as np
+
 from p2pfl.algorithms.base import (
     Advance,
     BaseAlgorithm,
@@ -22,8 +24,9 @@ from p2pfl.algorithms.base import (
     TrainPlan,
 )
 from p2pfl.algorithms.mixing import mix, scaled
+from p2pfl.algorithms.rounds import Held, Plan, StepSizes
 from p2pfl.messages import Neighbour
-from p2pfl.types import Vector
+from p2pfl.types import Positions, Rows, Vector
 
 
 class RoundState(NamedTuple):
@@ -48,6 +51,10 @@ class DPSGD(BaseAlgorithm[RoundState]):
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
+
+    def in_rounds(self, x0: Vector, nodes: Sequence[Self]) -> "DPSGDRounds":
+        """All nodes at once."""
+        return DPSGDRounds(x0, [node.scale for node in nodes])
 
     def initial(self, x0: Vector) -> RoundState:
         """Every node starts from x0."""
@@ -87,3 +94,37 @@ class DPSGD(BaseAlgorithm[RoundState]):
     def public(self, state: RoundState) -> Vector:
         """x(k)."""
         return state.x
+
+
+class DPSGDRounds:
+    """All nodes' x(k) as rows; see `Rounds`."""
+
+    def __init__(self, x0: Vector, scales: Sequence[float]) -> None:
+        self._x: Rows = np.tile(x0, (len(scales), 1))
+        self._start = np.empty_like(self._x)
+        self._scaled = [(row, scale) for row, scale in enumerate(scales) if scale != 1.0]
+        self._begun: list[Vector] = []
+
+    def handed_out(self) -> tuple[Rows, ...]:
+        """x(k)."""
+        return (self._x,)
+
+    def begin(self, held: Held, step_sizes: StepSizes) -> Plan:
+        """Train from W x(k)."""
+        held.mix(self._x, self._start)
+        self._begun = [self._start[row].copy() for row, _ in self._scaled]
+        return Plan(self._start)
+
+    def end(self, trained: Rows, step_sizes: StepSizes) -> None:
+        """Where training ended is x(k+1)."""
+        for (row, scale), start in zip(self._scaled, self._begun, strict=True):
+            trained[row] = scaled(start, trained[row], scale)
+        self._start, self._x = self._x, trained
+
+    def served(self, rows: Positions, held: Held) -> Rows:
+        """W x(k), over the neighbours at hand."""
+        return held.mix(self._x[rows])
+
+    def public(self) -> Rows:
+        """x(k)."""
+        return self._x

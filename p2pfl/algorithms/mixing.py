@@ -30,18 +30,8 @@ def pull(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
     wherever it is computed.
     """
     terms = [(n.vector, np.float32(n.weight * n.trust)) for n in neighbours if n.vector is not None]
-    if not terms:
-        return np.zeros_like(x)
     result = np.empty_like(x)
-    scratch = np.empty(min(BLOCK, x.size), dtype=np.float32)
-    if x.size <= BLOCK:
-        _sum_terms(result, x, terms, scratch)
-        return result
-    for begin in range(0, x.size, BLOCK):
-        block = slice(begin, begin + BLOCK)
-        own = x[block]
-        parts = [(vector[block], weight) for vector, weight in terms]
-        _sum_terms(result[block], own, parts, scratch[: own.size])
+    sum_terms(result, x, terms)
     return result
 
 
@@ -52,10 +42,25 @@ def pull_after(pulled: Vector, moved: Vector, neighbours: Sequence[Neighbour]) -
     return np.subtract(pulled, result, result)
 
 
-def _sum_terms(
+def sum_terms(result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float32]]) -> None:
+    """Write sum_j a_j (x_j - x) over the terms (x_j, a_j), in their order, to `result`."""
+    if not terms:
+        result.fill(0.0)
+        return
+    scratch = np.empty(min(BLOCK, x.size), dtype=np.float32)
+    if x.size <= BLOCK:
+        _sum_block(result, x, terms, scratch)
+        return
+    for begin in range(0, x.size, BLOCK):
+        block = slice(begin, begin + BLOCK)
+        own = x[block]
+        parts = [(vector[block], weight) for vector, weight in terms]
+        _sum_block(result[block], own, parts, scratch[: own.size])
+
+
+def _sum_block(
     result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float32]], scratch: Vector
 ) -> None:
-    """Write sum_j a_j (x_j - x) to `result`."""
     into = result
     for vector, weight in terms:
         np.subtract(vector, x, into)

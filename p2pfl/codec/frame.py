@@ -214,6 +214,11 @@ _INTEGER_BYTES: Final = tuple(len(msgpack.packb(2**bits - 1)) for bits in range(
 """Length of a msgpack unsigned integer by its number of bits."""
 
 
+def integer_bytes(number: int) -> int:
+    """What a whole number takes in a header: all of one length make frames of one length."""
+    return _INTEGER_BYTES[number.bit_length()]
+
+
 def _map_bytes(header: Header, dtype: Dtype, dimension: int, extra: Extra | None) -> int:
     size = _INTEGER_BYTES
     length = (

@@ -242,6 +242,9 @@ class SimulationConfig:
     same up to rounding and an order of magnitude faster."""
     device: str = "cpu"
     """Where the batched trainer works: cpu, cuda or cuda:1."""
+    rounds: Literal["auto", "events"] = "auto"
+    """auto: a synchronous run in which nothing is left to chance is computed round by round, for
+    all nodes at once, with the same result; events: always event by event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
@@ -11,12 +12,14 @@ from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
 from p2pfl.protocol.node import Node
-from p2pfl.results.record import RunResult
+from p2pfl.results.record import NetworkSample, RunResult
+from p2pfl.simulation.determined import round_simulation
 from p2pfl.simulation.devices import devices_of
 from p2pfl.simulation.faults import Faults
 from p2pfl.simulation.measuring import Learner, Measurements, Progress, run_result
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.profile import Part, Profile
+from p2pfl.simulation.timetable import Undecided
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import Inhabitant, World
 from p2pfl.types import NodeId
@@ -37,16 +40,50 @@ def simulate(
     """Run the experiment in virtual time; the same seed gives the same result, bit for bit.
 
     `trainer` may be handed in to share loaded data between runs of one task and seed. `profile`
-    learns where the time goes, by its own clock.
+    learns where the time goes, by its own clock. A synchronous run in which nothing is left to
+    chance is computed in rounds, unless its events are to be traced (see `rounds.py`).
     """
     if seed is not None and seed != experiment.config.seed:
         experiment, trainer = experiment.replace(seed=seed), None
     ready = trainer if trainer is not None else experiment.make_trainer()
+    if trace_file is None:
+        told = Told(progress)
+        counted = ready if profile is None else profile.trainer(ready)
+        rounds = round_simulation(experiment, counted, progress=told, profile=profile)
+        if rounds is not None:
+            try:
+                return rounds.run()
+            except Undecided:
+                progress = told.rest()
     lines: AbstractContextManager[IO[str] | None] = (
         nullcontext() if trace_file is None else trace_file.open("w", encoding="utf-8")
     )
     with lines as file:
         return Simulation(experiment, ready, Trace(file), progress, profile).run()
+
+
+class Told:
+    """Tells progress, and how to go on telling it when the run begins anew."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._points = 0
+
+    def __call__(self, point: NetworkSample) -> None:
+        """Tell one point more."""
+        self._points += 1
+        if self._progress is not None:
+            self._progress(point)
+
+    def rest(self) -> Progress:
+        """Tells what has not been told yet: the same run comes by its points again."""
+        number, told = count(1), self._points
+
+        def tell(point: NetworkSample) -> None:
+            if next(number) > told and self._progress is not None:
+                self._progress(point)
+
+        return tell
 
 
 class Simulation:

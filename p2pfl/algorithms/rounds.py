@@ -1,0 +1,65 @@
+"""What a synchronous algorithm says to advance all nodes of a run at once, one round at a time.
+
+It is the same algorithm a second time, as arithmetic on rows `[n, d]` with one row per node, and
+each element must get the same bits as the per-node form gives it: the same operations in the
+same order. The simulator takes it where nothing that happens on the way can change a result.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pfl.algorithms.rows import RowMix
+from p2pfl.types import Positions, Rows
+
+StepSizes = NDArray[np.float64]
+"""gamma H of each node's update `[n]`: `Local.step_size`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What some nodes hold of their neighbours, each at exactly its own version."""
+
+    _mix: RowMix
+    _parts: tuple[Rows, ...]
+
+    def mix(self, own: Rows, out: Rows | None = None, *, part: int = 0) -> Rows:
+        """own_i + sum_j w_ij (h_j - own_i), for the rows that are asked about, in their order.
+
+        `part` picks among what every node hands out. The result is new, or `out`.
+        """
+        return self._mix(own, self._parts[part], out)
+
+
+class Plan(NamedTuple):
+    """Where local training starts at every node, and what is added to each gradient."""
+
+    start: Rows
+    """Training works in it: afterwards it holds where training ended."""
+    correction: Rows | None = None
+
+
+class Rounds(Protocol):
+    """The states of all nodes of one run, which `begin` and `end` advance by one version."""
+
+    def handed_out(self) -> tuple[Rows, ...]:
+        """What neighbours read at this version: the models, then what goes beside them."""
+        ...
+
+    def begin(self, held: Held, step_sizes: StepSizes) -> Plan:
+        """Every node's `advance`, with all its neighbours at its own version."""
+        ...
+
+    def end(self, trained: Rows, step_sizes: StepSizes) -> None:
+        """Every node's `finish`. Rows of nodes that did not train hold anything finite."""
+        ...
+
+    def served(self, rows: Positions, held: Held) -> Rows:
+        """The models that these nodes serve, with what they hold: new rows, in this order."""
+        ...
+
+    def public(self) -> Rows:
+        """The nodes' own x; overwritten by the next round."""
+        ...
