@@ -21,6 +21,15 @@ _FREE: Final = {
 }
 """Sections of the world -> what a run in rounds may have; all else must be as it is by default."""
 
+_NOT_OF_THE_WORLD: Final = (
+    *("name", "seed", "topology", "data", "partition", "model", "training", "algorithm"),
+    *("staleness", "stop", "evaluation", "simulation", "broker", "comparison"),
+)
+"""Parts of an experiment that a run in rounds takes as they are."""
+
+_CODECS: Final = ("float32", "float16", "bfloat16")
+"""Those that round each number by itself."""
+
 _FLOOR_S_LEAST: Final = 1e-3
 """Below this liveness floor, rounding decides when nodes beat."""
 
@@ -59,12 +68,18 @@ def round_simulation(
 
 def _plain_world(config: ExperimentConfig) -> bool:
     """True if no message is lost, held up or replaced, and every device is always there."""
-    if any(link.loss for link in config.network.links):
+    if config.network.codec not in _CODECS or any(link.loss for link in config.network.links):
         return False
+    return _plain(config, (*_FREE, *_NOT_OF_THE_WORLD)) and all(
+        _plain(getattr(config, section), free) for section, free in _FREE.items()
+    )
+
+
+def _plain(part: Any, free: Sequence[str]) -> bool:  # noqa: ANN401 - any dataclass
+    """True if every field is as it is by default, but for the free ones."""
     return all(
-        getattr(getattr(config, section), field.name) == _default(field)
-        for section, free in _FREE.items()
-        for field in fields(getattr(config, section))
+        getattr(part, field.name) == _default(field)
+        for field in fields(part)
         if field.name not in free
     )
 
