@@ -72,11 +72,8 @@ class Cast:
             sizes = self._models[key] = self._sizes(
                 lambda member: replace(
                     member.model,
-                    header=replace(
-                        member.model.header,
-                        version=version,
-                        sequence=version + 1,
-                        oldest_version=older,
+                    header=member.model.header._replace(
+                        version=version, sequence=version + 1, oldest_version=older
                     ),
                 )
             )
