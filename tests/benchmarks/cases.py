@@ -1,7 +1,7 @@
 """What the simulator's benchmark measures, one case at a time, in the process that asks."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +16,9 @@ from torch import nn
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.schema import SimulationConfig, StopConfig
 from p2pfl.experiment import Experiment
-from p2pfl.learning.trainer import TrainJob
+from p2pfl.learning.trainer import Trainer, TrainJob, TrainOutcome
 from p2pfl.simulation.profile import Part, Profile
-from p2pfl.simulation.simulate import Simulation
-from p2pfl.simulation.trace import Trace
+from p2pfl.simulation.simulate import simulate
 
 HERE: Final = Path(__file__).parent
 BATCH: Final = 16
@@ -90,21 +89,34 @@ def measure_experiment(experiment: Experiment) -> dict[str, float]:
     warm = experiment.replace(
         stop=StopConfig(time_s=2 * (experiment.config.compute.step_s or 0.01))
     )
-    Simulation(warm, trainer, Trace()).run()
-    simulation = Simulation(experiment, trainer, Trace())
+    simulate(warm, trainer=trainer)
+    calls = count_calls(trainer)
     started_s = time() - psutil.Process().create_time()
     ready_s, ready_cpu_s = perf_counter(), process_time()
-    result = simulation.run()
+    result = simulate(experiment, trainer=trainer)
     cpu_s, run_s = process_time() - ready_cpu_s, perf_counter() - ready_s
     updates = sum(node.versions for node in result.learners)
     return {
         "node_steps": result.final.steps,
         "rate": result.final.steps / cpu_s,
-        "width": updates / max(1, simulation.world.batches),
+        "width": updates / len(calls),
         "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "start_s": started_s,
         "run_s": run_s,
     }
+
+
+def count_calls(trainer: Trainer) -> list[None]:
+    """A list that grows with every call of the trainer from now on."""
+    calls: list[None] = []
+    train = trainer.train
+
+    def counted(jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
+        calls.append(None)
+        return train(jobs)
+
+    trainer.train = counted  # type: ignore[method-assign]  # this one trainer counts
+    return calls
 
 
 def profile(case: Case) -> dict[str, float]:
@@ -112,9 +124,9 @@ def profile(case: Case) -> dict[str, float]:
     experiment = case.experiment()
     trainer = experiment.make_trainer()
     warm = replace(case, steps=2 * case.local_steps, fast=False).experiment()
-    Simulation(warm, trainer, Trace()).run()
+    simulate(warm, trainer=trainer)
     watch = Profile(process_time)
-    result = Simulation(experiment, trainer, Trace(), None, watch).run()
+    result = simulate(experiment, trainer=trainer, profile=watch)
     parts: tuple[Part, ...] = ("training", "mixing", "events")
     return {part: 1e6 * watch.seconds[part] / result.final.steps for part in parts}
 
