@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "node": "run one node of an experiment, on this machine",
     "broker": "run the embedded MQTT broker alone",
     "topology": "describe a graph: degrees, diameter, spectral gap, picture",
+    "reproduce": "published and predicted numbers next to measured ones, in a table and curves",
     "report": "make the page with pictures, of one run or of many side by side",
 }
 

@@ -1,0 +1,1 @@
+"""Published and predicted numbers next to what this program measures, one file per target."""

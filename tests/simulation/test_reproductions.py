@@ -1,0 +1,20 @@
+"""The short form of every reproduction: rows against theory, on small instances."""
+
+import pytest
+
+from p2pfl.reproduction.reproduce import reproduce
+from p2pfl.reproduction.target import TARGETS, Reproduction
+
+
+def held(reproduction: Reproduction) -> list[str]:
+    return [f"{row.what}: {row.measured}" for row in reproduction.rows if not row.ok]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_row_of_the_short_form_holds(name: str) -> None:
+    told: list[str] = []
+    made = reproduce(name, quick=True, tell=told.append)
+    assert not held(made)
+    assert made.rows
+    assert told
+    assert all(line.y for chart in made.charts for line in chart.lines)
