@@ -69,6 +69,10 @@ class DSGDm(BaseAlgorithm[MomentumState]):
         """Go on from the neighbours' mean model, at rest."""
         return MomentumState(x)
 
+    def resumed(self, state: MomentumState) -> MomentumState:
+        """The public model and the momentum."""
+        return MomentumState(state.x, state.momentum)
+
     def opening(self, state: MomentumState) -> Sequence[Outgoing]:
         """Version 0."""
         return (Outgoing(state.x),)

@@ -71,6 +71,10 @@ class QGDSGDm(BaseAlgorithm[QuasiGlobalState]):
         """Go on from the neighbours' mean model, at rest."""
         return QuasiGlobalState(x)
 
+    def resumed(self, state: QuasiGlobalState) -> QuasiGlobalState:
+        """The public model and the momentum; how far the others went meanwhile is no move."""
+        return QuasiGlobalState(state.x, state.momentum)
+
     def opening(self, state: QuasiGlobalState) -> Sequence[Outgoing]:
         """Version 0."""
         return (Outgoing(state.x),)

@@ -12,6 +12,7 @@ from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
+from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
@@ -40,6 +41,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "local_sgd": Gossip("Local SGD", LocalSGD),
     "dsgdm": Gossip("DSGDm", DSGDm),
     "qg_dsgdm": Gossip("QG-DSGDm", QGDSGDm),
+    "gradient_tracking": Gossip("gradient tracking", GradientTracking),
 }
 
 STARS: Final[Mapping[str, Star]] = {

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from support.bench import Bench, make_bench, vector
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
+from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
@@ -29,10 +31,12 @@ MOVES = st.lists(
 def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -> list[str]:
     """What the node does about these events, as text."""
     said = []
+    beside = bench.node.algorithm.capabilities.beside
+    extra = None if beside is None else np.ones(beside.size(1), dtype=beside.dtype)
     for move, peer, version, wait_s in moves:
         now += wait_s
         if move == "model":
-            effects = bench.model(peer, version, now, value=float(version))
+            effects = bench.model(peer, version, now, value=float(version), extra=extra)
         elif move == "beat":
             effects = bench.beat(peer, now, version=version)
         elif move == "trained":
@@ -43,7 +47,9 @@ def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -
     return said
 
 
-@pytest.mark.parametrize("rule", [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm(), QGDSGDm()])
+@pytest.mark.parametrize(
+    "rule", [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm(), QGDSGDm(), GradientTracking()]
+)
 @given(before=MOVES, after=MOVES)
 def test_a_node_resumed_from_a_snapshot_decides_the_same(
     rule: Algorithm[Any],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.experiments import models, quadratic_experiment
+from support.experiments import SYNCHRONOUS, models, quadratic_experiment
 
 from p2pfl.experiment import Experiment
 from p2pfl.results.record import RunResult
@@ -61,14 +61,14 @@ def told(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("algorithm", ["pull_mix", "dpsgd"])
+@pytest.mark.parametrize("algorithm", ["pull_mix", *SYNCHRONOUS])
 def test_a_gossiping_node_goes_on_from_its_checkpoint_under_a_new_incarnation(
     algorithm: str, tmp_path: Path
 ) -> None:
     experiment = quadratic_experiment(
         nodes=8,
         slow=0,
-        algorithm={"kind": algorithm},
+        algorithm=SYNCHRONOUS.get(algorithm, {"kind": algorithm}),
         faults={"crash": [{"node": "n3", "at_s": 100.0, "restart_s": 140.0}]},
         checkpoint={"every_s": 30.0},
         time_s=400.0,

@@ -27,6 +27,16 @@ def qg_dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, bet
     return x
 
 
+def gradient_tracking(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int) -> Models:
+    """X+ = W (X - gamma Y), Y+ = W Y + G+ - G with Y = G at first; given back is X - gamma Y."""
+    y = g(x)
+    for _ in range(rounds - 1):
+        after = w @ (x - rate * y)
+        y = w @ y + g(after) - g(x)
+        x = after
+    return x - rate * y
+
+
 def dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, beta: float) -> Models:
     """M+ = beta M + G(W X), X+ = W X - gamma M+."""
     m = np.zeros_like(x)

@@ -60,6 +60,7 @@ def test_the_momentum_of_dsgdm_stays_at_its_node() -> None:
     assert rule.opening(state)[0].extra is None
     assert rule.served(state, heard) == vector(1.0)
     assert rule.public(state) == vector(0.0)
+    assert rule.resumed(state._replace(start=vector(1.0))) == state
 
 
 def test_a_node_that_comes_back_is_at_rest() -> None:
@@ -111,6 +112,7 @@ def test_quasi_global_momentum_stays_at_its_node() -> None:
     assert rule.served(state, [neighbour(vector(2.0))]) == vector(1.0)
     assert rule.public(state) == vector(0.0)
     assert rule.adopt(state, vector(3.0)) == QuasiGlobalState(vector(3.0))
+    assert rule.resumed(state) == QuasiGlobalState(vector(0.0), vector(2.0))
 
 
 @pytest.mark.parametrize(("version", "steps"), [(0, 1), (2, 1), (3, None), (9, None)])
