@@ -82,6 +82,9 @@ CLAIMS: Mapping[str, Claim] = {
         tables={"algorithm": {"beta": 0.5}, "training": {"learning_rate": 0.02}},
         time_s=1800.0,
     ),
+    "gradient_tracking": Claim(
+        unbiased, tables={"training": {"learning_rate": 0.02}}, time_s=1500.0
+    ),
     "fedavg": Claim(unbiased, time_s=900.0),
     "local": Claim(everybody_alone, time_s=1500.0, agrees=False, survives=None),
     "centralized": Claim(unbiased, time_s=300.0, survives=None),
