@@ -26,5 +26,10 @@ def draw_normal(seed: int, node: str, purpose: str, k: int) -> float:
 
 def draw_sample(seed: int, node: str, purpose: str, k: int, *, among: int, size: int) -> list[int]:
     """`size` different positions below `among`, in ascending order, each set equally likely."""
+    return sorted(draw_order(seed, node, purpose, k, among=among)[:size])
+
+
+def draw_order(seed: int, node: str, purpose: str, k: int, *, among: int) -> list[int]:
+    """All positions below `among`, each order equally likely."""
     keyed = sorted((draw_bits(seed, f"{node}/{k}", purpose, i), i) for i in range(among))
-    return sorted(i for _, i in keyed[:size])
+    return [i for _, i in keyed]

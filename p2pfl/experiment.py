@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from p2pfl import local_training
 from p2pfl.algorithms.base import Algorithm
-from p2pfl.algorithms.fedavg import FedAvgServer
 from p2pfl.algorithms.local import LocalOnly
+from p2pfl.algorithms.star_rounds import RoundServer
 from p2pfl.algorithms.suite import GOSSIPS, LABELS, STARS, make_rule
 from p2pfl.config.check import check_config
 from p2pfl.config.check_world import SERVER_TOO, named_nodes
@@ -249,8 +249,9 @@ class Experiment:
         from p2pfl.learning.quadratics import QuadraticTrainer, build_quadratic_task
 
         c, nodes = self.config, self.topology.graph.nodes
-        weighs = c.training.weighting or c.training.weights
-        weights = local_training.objective_weights(c, dict.fromkeys(nodes, 1)) if weighs else {}
+        weights = {}
+        if self._weighs:
+            weights = local_training.objective_weights(c, dict.fromkeys(nodes, 1))
         task = build_quadratic_task(
             nodes=nodes,
             seed=c.seed,
@@ -287,6 +288,11 @@ class Experiment:
             self._scales = local_training.update_scales(self.config, self._samples(trainer))
         return self._scales
 
+    @property
+    def _weighs(self) -> bool:
+        """Whether the file says what each objective counts."""
+        return bool(self.config.training.weighting or self.config.training.weights)
+
     def _samples(self, trainer: Trainer) -> Mapping[NodeId, int]:
         return {node: trainer.samples(node) for node in self.learners}
 
@@ -309,13 +315,11 @@ class Experiment:
         scale = self.update_scales(trainer).get(node, 1.0)
         if scale != 1.0 and place.surroundings is not None:
             algorithm = algorithm.at(place.surroundings._replace(scale=scale))
-        if isinstance(algorithm, FedAvgServer):
-            training = self.config.training
-            weighs = bool(training.weighting or training.weights)
+        if isinstance(algorithm, RoundServer):
             algorithm = replace(
                 algorithm,
                 rounds=self._rounds(algorithm, trainer),
-                weights=tuple(self.objective_weights(trainer).items()) if weighs else (),
+                weights=self.objective_weights(trainer) if self._weighs else {},
             )
         return Node(settings, algorithm, x0)
 
@@ -333,14 +337,14 @@ class Experiment:
             return None
         return steps * len(self.topology.graph) if kind == "centralized" else steps
 
-    def _rounds(self, server: FedAvgServer, trainer: Trainer) -> int | None:
+    def _rounds(self, server: RoundServer[Any], trainer: Trainer) -> int | None:
         """Rounds in which the clients do, together, as many steps as the peers would."""
         steps = self.config.stop.steps
         if steps is None:
             return None
         clients = server.clients
         mean = sum(self.local_steps(n, trainer) for n in clients) / len(clients)
-        return ceil(steps * len(clients) / (mean * len(server.cohort(0))))
+        return ceil(steps * len(clients) / (mean * server.cohort_size))
 
     def _heard(self, node: NodeId) -> tuple[tuple[NodeId, float], ...]:
         return self.places[node].neighbours

@@ -51,6 +51,9 @@ class Capabilities:
     """May have other neighbours in every round."""
     reacts: bool = False
     """Wants to `hear` each new model at once, also while it trains."""
+    selective: bool = False
+    """Looks at single neighbours by `Local.look`, and is shown none: what a message costs does not
+    grow with their number."""
     plain_sgd: bool = False
     """Reads the gradient off what training has moved: the local optimizer must be plain SGD."""
     compressible: bool = True
@@ -133,6 +136,13 @@ def no_steps(_first: int, _count: int) -> float:
     return 0.0
 
 
+def stranger(node: NodeId) -> Neighbour:
+    """A neighbour of whom nothing is known."""
+    return Neighbour(
+        node, 0.0, trust=0.0, live=False, finished=False, version=-1, header=None, vector=None
+    )
+
+
 class Local(NamedTuple):
     """What an algorithm knows of its own node when it is asked."""
 
@@ -147,6 +157,11 @@ class Local(NamedTuple):
     """The time on the node's own clock."""
     step_sizes: Callable[[int, int], float] = no_steps
     """(first step, count) -> sum of their learning rates."""
+
+    look: Callable[[NodeId], Neighbour] = stranger
+    """One neighbour as it may be seen now; for `selective` algorithms."""
+    loss: float = 0.0
+    """The mean training loss of the update that has just ended, in `finish`."""
 
     @property
     def step_size(self) -> float:

@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
-from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.base import Algorithm, Capabilities
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
+from p2pfl.algorithms.fedadam import FedAdamServer
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
+from p2pfl.algorithms.fedavgm import FedAvgMServer
+from p2pfl.algorithms.fedprox import FedProxClient
 from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
+from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
+from p2pfl.types import NodeId
 
 
 class Gossip(NamedTuple):
@@ -46,6 +51,10 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
 
 STARS: Final[Mapping[str, Star]] = {
     "fedavg": Star("FedAvg", FedAvgServer, FedAvgClient),
+    "fedprox": Star("FedProx", FedAvgServer, FedProxClient),
+    "fedavgm": Star("FedAvgM", FedAvgMServer, FedAvgClient),
+    "fedadam": Star("FedAdam", FedAdamServer, FedAvgClient),
+    "scaffold": Star("SCAFFOLD", ScaffoldServer, ScaffoldClient),
 }
 
 ALONE: Final[Mapping[str, Gossip]] = {
@@ -78,6 +87,19 @@ def reads_weights(kind: str) -> bool:
     if kind in STARS:
         return any(f.name == "weights" for f in fields(STARS[kind].server))
     return kind not in GOSSIPS or any(f.name == "scale" for f in fields(GOSSIPS[kind].rule))
+
+
+def needs_of(kind: str) -> tuple[Capabilities, ...]:
+    """What an algorithm that combines models needs and allows: a star's server, and its client."""
+    if kind in GOSSIPS:
+        return (make_rule(kind, {}).capabilities,)
+    if kind in STARS:
+        nobody = NodeId("server")
+        return (
+            make_server(kind, {}, clients=(nobody,), seed=0).capabilities,
+            make_client(kind, {}, server=nobody).capabilities,
+        )
+    return ()
 
 
 def make_rule(kind: str, given: Mapping[str, object]) -> Algorithm[Any]:

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from p2pfl.algorithms.base import Capabilities
-from p2pfl.algorithms.suite import GOSSIPS, LABELS, make_rule, parameters_of
+from p2pfl.algorithms.suite import GOSSIPS, LABELS, make_rule, needs_of, parameters_of
 from p2pfl.config.check_training import check_training
 from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
@@ -228,9 +228,9 @@ def _check_algorithm(config: ExperimentConfig, place: Place) -> None:
                 f"is read by {readers} only, and algorithm.kind is"
                 f" {shown(config.algorithm.kind)}; remove it"
             )
-    kind = config.algorithm.kind
-    if kind in GOSSIPS:
-        _check_capabilities(config, make_rule(kind, {}).capabilities, place)
+    for needs in needs_of(config.algorithm.kind):
+        _check_capabilities(config, needs, place)
+    _check_star(config.algorithm, place.at("algorithm"))
 
 
 def _check_capabilities(config: ExperimentConfig, needs: Capabilities, place: Place) -> None:
@@ -248,6 +248,14 @@ def _check_capabilities(config: ExperimentConfig, needs: Capabilities, place: Pl
         )
     if needs.synchronous:
         _check_synchronous(config, place)
+
+
+def _check_star(chosen: AlgorithmConfig, place: Place) -> None:
+    betas = chosen.server_betas
+    if betas is not None and len(betas) != 2:  # noqa: PLR2004 - two moments
+        raise place.at("server_betas").error(f"has {len(betas)} numbers; allowed: two")
+    if chosen.candidates is not None and chosen.selection != "loss":
+        raise place.at("candidates").error('is read with selection = "loss" only; remove it')
 
 
 def _check_synchronous(config: ExperimentConfig, place: Place) -> None:

@@ -203,6 +203,23 @@ class AlgorithmConfig:
     """Local SGD: mix after every step until this one, then after `training.local_steps`."""
     beta: float | None = None
     """DSGDm and QG-DSGDm: how much of the momentum stays from one update to the next."""
+    selection: Literal["random", "loss"] | None = None
+    """FedAvg and its kin: who takes part in a round; loss: of `candidates` drawn clients those with
+    the highest last training loss (power of choice)."""
+    candidates: int | None = None
+    """With selection = "loss": d, how many clients are drawn."""
+    normalise: bool | None = None
+    """FedAvg: an update counts per local step (FedNova)."""
+    proximal: float | None = None
+    """FedProx: mu of mu/2 ||x - global model||^2."""
+    server_learning_rate: float | None = None
+    """FedAvgM, FedAdam, SCAFFOLD: eta, by which the clients' mean update counts."""
+    server_momentum: float | None = None
+    """FedAvgM: beta."""
+    server_betas: tuple[float, ...] | None = None
+    """FedAdam: decay of the first and of the second moment."""
+    adaptivity: float | None = None
+    """FedAdam: tau."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

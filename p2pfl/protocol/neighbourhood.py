@@ -75,6 +75,20 @@ class Neighbourhood:
             self._sight, self._moment = self._look_freshest(version, now), moment
         return self._sight
 
+    def look_at(self, node: NodeId, version: int, now: float) -> Neighbour:
+        """One neighbour, as `look` would show its newest model; without a discount."""
+        peer = self.peers[node]
+        live = peer.live(now, since_s=self.since_s)
+        finished = peer.state is PresenceState.FINISHED
+        header, vector, extra, trust = None, None, None, 0.0
+        if peer.newest is not None:
+            header = peer.newest.header
+            if self.usable(peer, version, now):
+                vector, extra, trust = peer.newest.vector, peer.newest.extra, 1.0
+        return Neighbour(
+            node, peer.weight, trust, live, finished, peer.version, header, vector, extra
+        )
+
     def changed(self) -> None:
         """Something was heard: what was seen is no longer what there is to see."""
         self._sight = None

@@ -11,12 +11,13 @@ finished node goes on hearing and answering until the driver ends the run.
 
 from collections import Counter
 from copy import copy
+from functools import partial
 from math import isfinite
 from typing import Any, Final, assert_never
 
 import numpy as np
 
-from p2pfl.algorithms.base import Algorithm, Local
+from p2pfl.algorithms.base import Algorithm, Local, stranger
 from p2pfl.algorithms.mixing import weighted_mean
 from p2pfl.messages import (
     Effect,
@@ -47,6 +48,8 @@ from p2pfl.protocol.snapshot import NodeSnapshot
 from p2pfl.protocol.voice import Voice
 from p2pfl.types import Vector, frozen
 
+NOBODY: Final = Sight((), (), (), 0.0)
+
 BEATS_PER_FLOOR: Final = 4
 """A silent node beats so often within the liveness floor: three lost beats kill nobody."""
 
@@ -68,7 +71,7 @@ class Node:
         self.neighbourhood = Neighbourhood(
             settings.neighbours, policy, exact=exact, node=settings.node, rounds=settings.rounds
         )
-        self._reacts = capabilities.reacts
+        self._reacts, self._selective = capabilities.reacts, capabilities.selective
         self._admission = Admission(settings, x0.size, capabilities.beside)
         self.phase = Phase.NEW
         self.version = 0
@@ -161,8 +164,7 @@ class Node:
 
     def served(self, now: float) -> Vector:
         """The model to evaluate, save and hand out at `now`, `[d]`; changes nothing."""
-        sight = self.neighbourhood.look(self.version, now)
-        return self.algorithm.served(self.state, sight.neighbours)
+        return self.algorithm.served(self.state, self._look(now).neighbours)
 
     def public(self) -> Vector:
         """The node's own x, `[d]`: what the consensus distance is measured on."""
@@ -195,13 +197,9 @@ class Node:
         if not isfinite(event.loss) or not _is_finite(event.vector):
             self._finish("diverged: the loss is not finite, lower the learning rate", now, effects)
             return
-        sight = self.neighbourhood.look(self.version, now)
-        done = self.algorithm.finish(
-            self.state,
-            self._local(now, self._update_steps),
-            sight.neighbours,
-            frozen(event.vector),
-        )
+        sight = self._look(now)
+        local = self._local(now, self._update_steps, event.loss)
+        done = self.algorithm.finish(self.state, local, sight.neighbours, frozen(event.vector))
         if done.mixed:
             self._record(sight, effects)
         self.state = done.state
@@ -285,7 +283,7 @@ class Node:
             return
         if self._blocked(now, effects):
             return
-        sight = self.neighbourhood.look(self.version, now)
+        sight = self._look(now)
         step = self.algorithm.advance(self.state, self._local(now), sight.neighbours)
         if step.mixed:
             self._record(sight, effects)
@@ -352,7 +350,7 @@ class Node:
             for peer in self.neighbourhood.blockers(self.version, now):
                 if peer.version >= self.version:
                     self._ask(peer, effects)
-        sight = self.neighbourhood.look(self.version, now)
+        sight = self._look(now)
         again = self.algorithm.repeat(self.state, self._local(now), sight.neighbours)
         effects.extend(self._voice.say(again, self.version, now))
 
@@ -370,8 +368,13 @@ class Node:
         self._voice.trusts = sight.trusts
         effects.append(Record(self.version, sight.staleness, sight.readings, sight.left_out))
 
-    def _local(self, now: float, local_steps: int | None = None) -> Local:
-        settings = self.settings
+    def _look(self, now: float) -> Sight:
+        return NOBODY if self._selective else self.neighbourhood.look(self.version, now)
+
+    def _local(self, now: float, local_steps: int | None = None, loss: float = 0.0) -> Local:
+        settings, look = self.settings, stranger
+        if self._selective:
+            look = partial(self.neighbourhood.look_at, version=self.version, now=now)
         return Local(
             settings.node,
             self.version,
@@ -380,6 +383,8 @@ class Node:
             settings.local_steps if local_steps is None else local_steps,
             now,
             settings.step_sizes,
+            look,
+            loss,
         )
 
 

@@ -213,8 +213,9 @@ def _alive(
 
 
 def _classes(algorithm: Algorithm[Any]) -> Mapping[str, type[Any]]:
-    """The records that the algorithm's own module makes its state of."""
-    there = vars(sys.modules[type(algorithm).__module__]).values()
+    """The records that the modules of the algorithm and its bases make its state of."""
+    modules = dict.fromkeys(each.__module__ for each in reversed(type(algorithm).__mro__))
+    there = [value for module in modules for value in vars(sys.modules[module]).values()]
     records = [each for each in there if isinstance(each, type)]
     return {
         record.__qualname__: record

@@ -14,9 +14,12 @@ from p2pfl.messages import (
     ModelMessage,
     Presence,
     PresenceState,
+    Publish,
     Received,
     Started,
+    Train,
     Trained,
+    Wake,
     Woken,
 )
 from p2pfl.protocol.node import Node
@@ -97,6 +100,7 @@ class Bench:
         dimension: int = 1,
         extra: Extra | None = None,
         trusts: tuple[tuple[NodeId, float], ...] = (),
+        kind: str = "model",
     ) -> list[Effect]:
         """A model of `peer` comes in at `now`."""
         place = (peer, incarnation)
@@ -112,6 +116,7 @@ class Bench:
             sent_s=now if sent_s is None else sent_s,
             period_s=period_s,
             trusts=trusts,
+            kind=kind,
         )
         message = ModelMessage(header, np.full(dimension, value, dtype=np.float32), extra)
         return self.tell(Received(message, retained=retained), now)
@@ -167,3 +172,21 @@ def make_bench(
         steps_max=steps_max,
         rounds=rounds,
     )
+
+
+def published(effects: list[Effect]) -> list[ModelMessage]:
+    """The models that were handed to everybody."""
+    return [
+        e.message for e in effects if isinstance(e, Publish) and isinstance(e.message, ModelMessage)
+    ]
+
+
+def only_train(effects: list[Effect]) -> Train:
+    """The one training that was begun."""
+    (train,) = [e for e in effects if isinstance(e, Train)]
+    return train
+
+
+def beat_of(effects: list[Effect]) -> Wake:
+    """The newest beat that was armed."""
+    return [e for e in effects if isinstance(e, Wake) and e.token >= 0][-1]

@@ -86,6 +86,10 @@ CLAIMS: Mapping[str, Claim] = {
         unbiased, tables={"training": {"learning_rate": 0.02}}, time_s=1500.0
     ),
     "fedavg": Claim(unbiased, time_s=900.0),
+    "fedprox": Claim(unbiased, time_s=900.0),
+    "fedavgm": Claim(unbiased, tables={"algorithm": {"server_momentum": 0.5}}, time_s=900.0),
+    "fedadam": Claim(unbiased, tables={"algorithm": {"server_learning_rate": 0.03}}, time_s=1500.0),
+    "scaffold": Claim(unbiased, time_s=900.0),
     "local": Claim(everybody_alone, time_s=1500.0, agrees=False, survives=None),
     "centralized": Claim(unbiased, time_s=300.0, survives=None),
 }

@@ -134,7 +134,7 @@ def test_values_that_look_alike_have_different_titles() -> None:
         (["network.loss=0,2"], "loss 2"),
         (["seed=1,2"], "--seeds"),
         (["network.loss=0", "network.loss=1"], "stands twice"),
-        (["algorithm.kind=pull_mix,fedprox"], "fedprox"),
+        (["algorithm.kind=pull_mix,fedpox"], "fedpox"),
     ],
 )
 def test_a_grid_with_an_impossible_point_is_refused_before_anything_runs(

@@ -3,10 +3,9 @@
 import math
 
 import pytest
-from support.bench import make_bench, vector
+from support.bench import beat_of, make_bench, only_train, published, vector
 
 from p2pfl.algorithms.dpsgd import DPSGD
-from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.messages import (
     Effect,
     Ended,
@@ -23,7 +22,6 @@ from p2pfl.messages import (
     Train,
     Trained,
     VersionRequest,
-    Wake,
     Woken,
 )
 from p2pfl.protocol.phase import Phase
@@ -33,25 +31,10 @@ from p2pfl.types import NodeId
 N1, N2 = NodeId("n1"), NodeId("n2")
 
 
-def published(effects: list[Effect]) -> list[ModelMessage]:
-    return [
-        e.message for e in effects if isinstance(e, Publish) and isinstance(e.message, ModelMessage)
-    ]
-
-
 def signed(effects: list[Effect]) -> list[Presence]:
     return [
         e.message for e in effects if isinstance(e, Publish) and isinstance(e.message, Presence)
     ]
-
-
-def only_train(effects: list[Effect]) -> Train:
-    (train,) = [e for e in effects if isinstance(e, Train)]
-    return train
-
-
-def beat_of(effects: list[Effect]) -> Wake:
-    return [e for e in effects if isinstance(e, Wake) and e.token >= 0][-1]
 
 
 def test_a_node_starts_by_showing_life_and_its_first_model_and_trains_at_once() -> None:
@@ -331,47 +314,12 @@ def test_a_synchronous_node_waits_the_floor_for_one_it_never_heard_of() -> None:
     assert bench.in_phase(Phase.TRAINING)
 
 
-def test_a_server_drives_rounds_and_a_client_answers() -> None:
-    server = make_bench(
-        StalenessPolicy(policy="none"),
-        FedAvgServer(clients=(N1, N2), participation=1.0, seed=0, rounds=1),
-    )
-    server.start()
-    assert server.in_phase(Phase.WAITING)
-    client = make_bench(StalenessPolicy(policy="none"), FedAvgClient(N1))
-    client.start()
-    assert client.in_phase(Phase.WAITING)
-    effects = client.model("n1", 0, 1.0, value=5.0)
-    assert only_train(effects).start == vector(5.0)
-    (answer,) = [e for e in client.trained(2.0) if isinstance(e, Send)]
-    assert answer.peer == N1
-    assert client.node.version == 2
-
-
-def test_a_client_finishes_with_its_server() -> None:
-    client = make_bench(StalenessPolicy(policy="none"), FedAvgClient(N1))
-    client.start()
-    effects = client.beat("n1", 1.0, state=PresenceState.FINISHED)
-    assert Stop("finished") in effects
-    assert client.in_phase(Phase.FINISHED)
-
-
 def test_an_ended_node_stays_ended() -> None:
     bench = make_bench()
     bench.start()
     bench.tell(Ended("time"), 1.0)
     assert bench.tell(Ended("again"), 2.0) == []
     assert bench.model("n1", 1, 3.0) == []
-
-
-def test_a_waiting_server_repeats_what_may_have_been_lost() -> None:
-    server = make_bench(
-        StalenessPolicy(policy="none"), FedAvgServer(clients=(N1, N2), participation=1.0, seed=0)
-    )
-    beat = beat_of(server.start())
-    effects = server.tell(Woken(beat.token), 1.25)
-    again = [e for e in effects if isinstance(e, Send)]
-    assert [s.peer for s in again] == [N1, N2]
 
 
 def test_a_node_tells_its_story_in_its_repr() -> None:

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from support import star
 
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.dpsgd import DPSGD, RoundState
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.pull_mix import MixState, PullMix
+from p2pfl.algorithms.suite import STARS, make_client, make_server
 from p2pfl.errors import DataError
 from p2pfl.messages import Saved
 from p2pfl.results.checkpoint import (
@@ -115,6 +117,26 @@ def test_the_states_of_gossip_algorithms_can_be_kept(
     again = read(tmp_path, rule)
     assert again is not None
     assert again.saved.state == state
+
+
+@pytest.mark.parametrize("kind", STARS)
+def test_the_states_of_a_stars_server_and_client_can_be_kept(kind: str, tmp_path: Path) -> None:
+    handed = star.message(star.SERVER, 0, vector(0.0), kind="global", extra=vector(0.5))
+    client = make_client(kind, {}, server=star.SERVER)
+    state = client.advance(
+        client.initial(vector(0.0)), star.at_client(0), [star.seen(star.SERVER, handed)]
+    ).state
+    done = client.finish(state, star.at_client(1), [], vector(1.0))
+    said = star.message(star.CLIENTS[0], 2, vector(1.0), extra=vector(2.0), words=(1, 2))
+    server = make_server(kind, {}, clients=star.CLIENTS, seed=0)
+    heard = server.hear(server.initial(vector(0.0)), star.at_server(0), said, usable=True)
+    rules = ((client, client.initial(vector(0.0))), (client, done.state), (server, heard.state))
+    for rule, before in rules:
+        kept = rule.resumed(before)
+        write_checkpoint(tmp_path, checkpoint(kept))
+        again = read(tmp_path, rule)
+        assert again is not None
+        assert repr(again.saved.state) == repr(kept)
 
 
 def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
