@@ -22,6 +22,7 @@ from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
 from p2pfl.types import NodeId
+from p2pfl.algorithms.track_mix import TrackMix
 
 
 class Gossip(NamedTuple):
@@ -47,6 +48,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "dsgdm": Gossip("DSGDm", DSGDm),
     "qg_dsgdm": Gossip("QG-DSGDm", QGDSGDm),
     "gradient_tracking": Gossip("gradient tracking", GradientTracking),
+    "track_mix": Gossip("TrackMix", TrackMix),
 }
 
 STARS: Final[Mapping[str, Star]] = {

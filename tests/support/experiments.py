@@ -9,6 +9,10 @@ from p2pfl.algorithms.suite import GOSSIPS, make_rule
 from p2pfl.config.load import config_from_mapping
 from p2pfl.experiment import Experiment
 from p2pfl.learning.quadratics import QuadraticTask, QuadraticTrainer
+from p2pfl.results.record import RunResult
+from p2pfl.simulation.simulate import Simulation
+from p2pfl.simulation.trace import Trace
+from p2pfl.simulation.world import World
 from p2pfl.types import Matrix, NodeId, Vector
 
 SLOWDOWN = 5.0
@@ -83,3 +87,10 @@ def rates(experiment: Experiment) -> list[float]:
 def models(vectors: Mapping[NodeId, Vector], experiment: Experiment) -> np.ndarray:
     """The nodes' models as rows `[n, d]`, in the order of the graph; the dead are left out."""
     return np.stack([vectors[n] for n in experiment.learners if n in vectors])
+
+
+def simulated(experiment: Experiment) -> tuple[World, RunResult]:
+    """The world as it stands when the run is over, and its result."""
+    simulation = Simulation(experiment, experiment.make_trainer(), Trace())
+    result = simulation.run()
+    return simulation.world, result
