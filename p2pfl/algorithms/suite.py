@@ -21,8 +21,8 @@ from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
-from p2pfl.types import NodeId
 from p2pfl.algorithms.track_mix import TrackMix
+from p2pfl.types import NodeId
 
 
 class Gossip(NamedTuple):
