@@ -16,7 +16,7 @@ from p2pfl.algorithms.suite import GOSSIPS, LABELS, STARS, make_rule
 from p2pfl.config.check import check_config
 from p2pfl.config.check_world import SERVER_TOO, named_nodes
 from p2pfl.config.load import load_config
-from p2pfl.config.schema import ExperimentConfig, TopologyConfig
+from p2pfl.config.schema import ExperimentConfig
 from p2pfl.config.write import config_digest
 from p2pfl.errors import ConfigError
 from p2pfl.learning.own import load_function
@@ -26,8 +26,9 @@ from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.staleness import DiscountLaw, StalenessPolicy
-from p2pfl.topology.build import Topology, build_topology
+from p2pfl.topology.build import Topology
 from p2pfl.types import NodeId, Vector
+from p2pfl.wiring import check_topology, make_topology
 
 if TYPE_CHECKING:
     from p2pfl.learning.task import Task
@@ -75,17 +76,10 @@ class Experiment:
     @cached_property
     def topology(self) -> Topology:
         """The graph of the experiment file, connected; the star of FedAvg is derived from it."""
-        c = self.config.topology
-        topology = build_topology(
-            **{f.name: getattr(c, f.name) for f in fields(TopologyConfig)}, base=self.folder
-        )
+        topology = make_topology(self.config, folder=self.folder)
         self._check_nodes(topology.graph.nodes)
-        if topology.graph.directed and self._gossips and self.rule.capabilities.undirected:
-            raise ConfigError(
-                f"{self.label} needs an undirected graph: on one-way links its symmetric weights "
-                "do not exist and some nodes' data would count more than others'; give an "
-                "undirected topology"
-            )
+        if self._gossips:
+            check_topology(topology, self.rule.capabilities, label=self.label)
         return topology
 
     @cached_property
@@ -304,6 +298,8 @@ class Experiment:
             schema=trainer.schema,
             node=node,
             neighbours=place.neighbours,
+            rounds=place.rounds,
+            versions_kept=place.versions_kept,
             samples=trainer.samples(node) if place.learns else 0,
             local_steps=self.local_steps(node, trainer),
             policy=self.policy,

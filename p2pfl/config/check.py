@@ -17,6 +17,7 @@ from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
 from p2pfl.config.read import Place, shown, suggestion
 from p2pfl.config.schema import AlgorithmConfig, ExperimentConfig, StalenessConfig
+from p2pfl.topology.families import FAMILIES
 
 BUILT_IN_DATA: Final = (
     "digits",
@@ -36,33 +37,22 @@ _NODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 GRAPH_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "ring": ("nodes",),
-    "path": ("nodes",),
-    "star": ("nodes",),
-    "complete": ("nodes",),
-    "torus": ("rows",),
-    "hypercube": ("nodes",),
-    "circulant": ("nodes", "offsets"),
-    "exponential": ("nodes",),
-    "random_regular": ("nodes", "degree"),
-    "small_world": ("nodes", "degree"),
-    "edges": ("edges",),
+    **{kind: family.needs for kind, family in FAMILIES.items()},
     "file": ("path",),
 }
 """Family of graphs -> the keys without which it is no graph."""
 
+
+def _graph_keys() -> dict[str, tuple[str, ...]]:
+    """Key -> the families that read it."""
+    reads = {kind: {*family.needs, *family.reads} for kind, family in FAMILIES.items()}
+    reads["file"] = {"path"}
+    keys = dict.fromkeys(key for known in reads.values() for key in sorted(known))
+    return {key: tuple(kind for kind, known in reads.items() if key in known) for key in keys}
+
+
 OWN_KEYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    "topology": {
-        "nodes": tuple(kind for kind, needs in GRAPH_NEEDS.items() if "nodes" in needs),
-        "rows": ("torus",),
-        "columns": ("torus",),
-        "offsets": ("circulant",),
-        "degree": ("random_regular", "small_world"),
-        "rewire": ("small_world",),
-        "edges": ("edges",),
-        "directed": ("exponential", "edges"),
-        "path": ("file",),
-    },
+    "topology": _graph_keys(),
     "data": dict.fromkeys(
         ("dimension", "condition", "spread", "noise", "sites"),
         ("quadratic",),
@@ -103,7 +93,11 @@ def foreign_keys(section: str, kind: str) -> frozenset[str]:
     """The keys of a section that a variant does not read."""
     if section == "algorithm":
         return _ALGORITHM_KEYS - parameters_of(kind)
-    return frozenset(key for key, kinds in OWN_KEYS.get(section, {}).items() if kind not in kinds)
+    own = OWN_KEYS.get(section, {})
+    foreign = frozenset(key for key, kinds in own.items() if kind not in kinds)
+    if section == "topology" and kind in FAMILIES and FAMILIES[kind].own_weights:
+        return foreign | {"weights", "target"}
+    return foreign
 
 
 def _check_ranges(config: ExperimentConfig, place: Place) -> None:
@@ -179,11 +173,37 @@ def _check_topology(config: ExperimentConfig, place: Place) -> None:
             raise place.at(f"topology.{key}").error(
                 f'is missing; the kind "{topology.kind}" needs it'
             )
+    _check_weights(config, place)
     kind = config.algorithm.kind
-    if topology.directed and kind in GOSSIPS and make_rule(kind, {}).capabilities.undirected:
+    needs = make_rule(kind, {}).capabilities if kind in GOSSIPS else Capabilities(undirected=False)
+    scheduled = topology.kind in FAMILIES and FAMILIES[topology.kind].scheduled
+    if topology.directed and needs.undirected and not (scheduled and needs.scheduled):
         raise place.at("topology.directed").error(
             f'is true, and algorithm.kind "{config.algorithm.kind}" needs an undirected graph'
             " (its mixing matrix is symmetric); set it to false"
+        )
+
+
+def _check_weights(config: ExperimentConfig, place: Place) -> None:
+    topology, training = config.topology, config.training
+    own = topology.kind in FAMILIES and FAMILIES[topology.kind].own_weights
+    if own and topology.weights != "metropolis":
+        raise place.at("topology.weights").error(
+            f'is "{topology.weights}", but the kind "{topology.kind}" brings its own; remove it'
+        )
+    if topology.target and topology.weights != "target":
+        raise place.at("topology.target").error(
+            f'is read by the weights "target" only, and topology.weights is "{topology.weights}"'
+        )
+    if topology.weights != "target":
+        return
+    if not topology.target:
+        raise place.at("topology.target").error(
+            'is missing; the weights "target" need it, as in target = { n0 = 2.0 }'
+        )
+    if training.weighting or training.weights:
+        raise place.at("topology.weights").error(
+            'is "target", and [training] weighs the objectives too; remove one of them'
         )
 
 

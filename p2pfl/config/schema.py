@@ -65,6 +65,20 @@ class TopologyConfig:
         "exponential",
         "random_regular",
         "small_world",
+        "erdos_renyi",
+        "barabasi_albert",
+        "geometric",
+        "latency_aware",
+        "d_cliques",
+        "equi_static",
+        "one_peer_exponential",
+        "one_peer_hypercube",
+        "hyper_hypercube",
+        "simple_base",
+        "base",
+        "equi_dyn",
+        "el_oracle",
+        "el_local",
         "edges",
         "file",
     ]
@@ -75,16 +89,45 @@ class TopologyConfig:
     offsets: tuple[int, ...] = ()
     """Circulant: node i is joined to i + each offset."""
     degree: int | None = None
-    """Random regular and small world: neighbours per node."""
+    """Random regular and small world: neighbours per node. Base graphs: at most so many per round.
+    EquiStatic: shifts, M. Epidemic (el_oracle, el_local): to how many each sends per round, s."""
     rewire: float = 0.1
     """Small world: probability that an edge is rewired (Watts and Strogatz, 1998)."""
+    probability: float | None = None
+    """Erdos-Renyi: of each edge."""
+    links_per_node: int | None = None
+    """Barabasi-Albert: with which each new node comes."""
+    radius: float | None = None
+    """Geometric: of the links between random points of the unit square."""
+    near: int = 3
+    """Latency-aware: links of each node to the nearest, by `[[network.links]]` or random places."""
+    far: int = 2
+    """Latency-aware: links of each node to random others."""
+    clique_size: int = 10
+    """D-Cliques: nodes that together see the labels in the proportions of all."""
+    between_cliques: Literal["ring", "small_world", "complete"] = "ring"
+    """D-Cliques: which cliques are linked."""
+    rounds: int = 100
+    """EquiDyn and epidemic: random rounds that are drawn before the first comes again."""
     edges: tuple[tuple[str, str], ...] = ()
     directed: bool = False
-    """Exponential and edges: one-way links."""
+    """Exponential, EquiStatic, EquiDyn and edges: one-way links."""
     path: str = ""
     """File: a .toml topology, an edge list, GraphML, GML or node-link JSON."""
     seed: int = 0
-    weights: Literal["metropolis", "uniform"] = "metropolis"
+    weights: Literal[
+        "metropolis",
+        "lazy",
+        "max_degree",
+        "uniform",
+        "best_constant",
+        "fdla",
+        "fmmc",
+        "target",
+    ] = "metropolis"
+    """The mixing matrix; equi_static and schedules bring their own."""
+    target: Mapping[str, float] = field(default_factory=dict)
+    """Weights "target": node -> how much its objective counts; who is not named counts 1."""
 
 
 # ---------------------------------------------------------------- what is learned

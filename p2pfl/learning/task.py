@@ -16,9 +16,10 @@ from torch.nn import functional
 from p2pfl.errors import ConfigError, DataError
 from p2pfl.learning.dataset import HELD_OUT, Dataset, Scaling
 from p2pfl.learning.datasets import load_dataset
+from p2pfl.learning.label_counts import deal
 from p2pfl.learning.models import FLAT_KINDS, ModelMaker, Shape, model_maker
 from p2pfl.learning.partitions import Partition, make_partition
-from p2pfl.learning.permutations import Indices, permutation
+from p2pfl.learning.permutations import Indices
 from p2pfl.learning_rate import LearningRate
 from p2pfl.types import Array, NodeId
 
@@ -169,15 +170,7 @@ def task_from_dataset(
     """
     if model in FLAT_KINDS:
         dataset = dataset.flattened()
-    if samples is not None and samples < len(dataset):
-        dataset = dataset.take(permutation(seed, "", "samples", 0, size=len(dataset))[:samples])
-    parts = dict(
-        zip(
-            nodes,
-            partition.deal(dataset.train_y, dataset.ids, nodes=nodes, seed=seed),
-            strict=True,
-        )
-    )
+    dataset, parts = deal(dataset, partition, nodes=nodes, seed=seed, samples=samples)
     kept = frozenset(nodes if keep is None else keep)
     split_by = _split_own if dataset.test_x is None else _split_shared
     split = split_by(dataset, parts, kept)

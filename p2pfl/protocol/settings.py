@@ -36,5 +36,8 @@ class NodeSettings:
     rounds: tuple[Round, ...] = ()
     """A time-varying graph, for synchronous algorithms: version k is mixed in round k modulo the
     number of rounds. Empty: the graph is constant."""
+    versions_kept: int = 2
+    """How many of its own last versions the node can hand out again: 2 where links go both ways
+    and stay; more where a neighbour that it does not wait for may lag behind by several rounds."""
     step_sizes: Callable[[int, int], float] = no_steps
     """(first step, count) -> sum of the learning rates of these local steps."""

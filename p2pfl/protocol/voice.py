@@ -1,4 +1,4 @@
-"""What a node says: numbered models, signs of life, and its two newest versions on request."""
+"""What a node says: numbered models, signs of life, and its newest versions on request."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -23,7 +23,10 @@ PERIOD_MEMORY: Final = 0.7
 
 
 class Voice:
-    """Makes messages and remembers what was said last and when; holds at most two models."""
+    """Makes messages and remembers what was said last and when.
+
+    Holds two models, or as many as the settings say that a neighbour may still ask for.
+    """
 
     def __init__(self, settings: NodeSettings) -> None:
         self.incarnation = Incarnation(0, 0)
@@ -82,14 +85,20 @@ class Voice:
         message = ModelMessage(self._header(out, version, now), frozen(out.vector), extra)
         if out.to:
             return [Send(peer, message) for peer in out.to]
-        self._recent = (*self._recent[-1:], message)
+        self._recent = (*self._still_kept, message)
         rounds = self._settings.rounds
         if rounds:
             return [Send(peer, message) for peer in rounds[version % len(rounds)].hearers]
         return [Publish(message)]
 
+    @property
+    def _still_kept(self) -> tuple[ModelMessage, ...]:
+        """What remains when one more model is remembered."""
+        return self._recent[1 - self._settings.versions_kept :]
+
     def _header(self, out: Outgoing, version: int, now: float) -> Header:
-        oldest = self._recent[-1].header.version if self._recent else version
+        kept = self._still_kept
+        oldest = kept[0].header.version if kept else version
         return Header(
             run=self._settings.run,
             schema=self._settings.schema,

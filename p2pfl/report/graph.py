@@ -6,6 +6,7 @@ from typing import Final
 from p2pfl.report.canvas import colour, inline
 from p2pfl.report.graph_picture import PALETTE, graph_svg
 from p2pfl.results.record import RunResult
+from p2pfl.topology.families import FAMILIES
 from p2pfl.topology.graph import Graph
 from p2pfl.topology.layout import place_nodes
 from p2pfl.types import NodeId
@@ -26,9 +27,12 @@ def run_graph(run: RunResult, slow: frozenset[NodeId]) -> str | None:
     nodes = (*servers, *(node.node for node in run.learners))
     position = {node: place for place, node in enumerate(nodes)}
     edges = tuple((position[a], position[b]) for a, b in run.edges)
-    directed = run.config.topology.directed and not servers
+    told = run.config.topology
+    # On a schedule both ends of a link hear signs of life of each other.
+    constant = told.kind not in FAMILIES or not FAMILIES[told.kind].scheduled
+    directed = told.directed and constant and not servers
     graph = Graph(nodes, edges, directed=directed)
-    kind = "star" if servers else run.config.topology.kind
+    kind = "star" if servers else told.kind
     groups = {n: GROUPS[2] if n in servers else GROUPS[n in slow] for n in nodes}
     svg = graph_svg(
         nodes, graph.edges, place_nodes(graph, kind=kind), directed=directed, groups=groups

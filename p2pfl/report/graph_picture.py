@@ -32,6 +32,9 @@ MAX_DRAWN: Final = 2_000
 PALETTE: Final = ("#2a6f97", "#e07a3f", "#4c956c", "#9d4edd", "#c9a227", "#c1496b", "#5f6c7b")
 """Group colours in order: apart from each other for colour-blind readers and in grey print."""
 
+INK: Final = "#22303c"
+"""On white paper."""
+
 _INK: Final = "#010203"
 """Stands for the page's own text colour until the SVG is written."""
 
@@ -53,6 +56,8 @@ class _Style:
 
     node: float
     label: float
+    per_unit: float
+    """Of the coordinates."""
     line: float
     alpha: float
     inside: bool
@@ -78,14 +83,28 @@ def draw_graph(
     Raises:
         ConfigError: too many nodes, another ending, or a folder that cannot be written to.
     """
+    check_ending(file)
+    figure = _figure(
+        nodes, edges, positions, directed=directed, groups=groups or {}, ink=INK, title=title,
+        caption=caption,
+    )  # fmt: skip
+    return write_picture(figure, file)
+
+
+def check_ending(file: Path) -> None:
+    """Raises ConfigError unless the file's ending is one of a picture."""
     if file.suffix not in {".svg", ".png", ".pdf"}:
         raise ConfigError(
             f"{file}: a picture's name ends in .svg, .png or .pdf, not {file.suffix!r}"
         )
-    figure = _figure(
-        nodes, edges, positions, directed=directed, groups=groups or {}, ink="#22303c", title=title,
-        caption=caption,
-    )  # fmt: skip
+
+
+def write_picture(figure: Figure, file: Path) -> Path:
+    """Writes the figure on white, the same bytes each time, and returns the path.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
     figure.patch.set_facecolor("white")
     # Without a date, and with a fixed salt for its ids, the same graph gives the same bytes.
     dateless = {"Date": None} if file.suffix == ".svg" else None
@@ -139,25 +158,19 @@ def _figure(
         raise ConfigError(
             f"picture: {len(nodes):,} nodes; up to {MAX_DRAWN:,} can be told apart in a picture"
         )
-    points = np.array([positions[node] for node in nodes], dtype=np.float64)
     figure = Figure(figsize=(5.2, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-    style = _style(nodes)
     names = list(dict.fromkeys(groups.get(node, "") for node in nodes))
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
-    _draw_edges(axes, points, edges, style, ink=ink, directed=directed)
-    axes.scatter(
-        points[:, 0],
-        points[:, 1],
-        s=style.node**2,
-        c=[colours[groups.get(node, "")] for node in nodes],
-        linewidths=0,
-        zorder=3,
+    draw_on(
+        axes,
+        nodes,
+        edges,
+        positions,
+        directed=directed,
+        ink=ink,
+        colours=[colours[groups.get(node, "")] for node in nodes],
     )
-    _label(axes, nodes, points, style, ink)
-    _frame(axes, points)
     if title:
         axes.set_title(title, color=ink, fontsize=13, fontweight="bold", pad=10)
     if caption:
@@ -173,14 +186,44 @@ def _figure(
     return figure
 
 
-def _style(nodes: Sequence[NodeId]) -> _Style:
+def draw_on(
+    axes: Axes,
+    nodes: Sequence[NodeId],
+    edges: Sequence[tuple[int, int]],
+    positions: Mapping[NodeId, Point],
+    *,
+    directed: bool,
+    ink: str = INK,
+    colours: Sequence[str] = (),
+    scale: float = 1.0,
+) -> None:
+    """The graph on these axes; `scale` is their size against a picture of its own."""
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    points = np.array([positions[node] for node in nodes], dtype=np.float64)
+    style = _style(nodes, scale)
+    _draw_edges(axes, points, edges, style, ink=ink, directed=directed)
+    axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=style.node**2,
+        c=list(colours) or PALETTE[0],
+        linewidths=0,
+        zorder=3,
+    )
+    _label(axes, nodes, points, style, ink)
+    _frame(axes, points)
+
+
+def _style(nodes: Sequence[NodeId], scale: float) -> _Style:
     count = len(nodes)
     longest = max(len(node) for node in nodes)
-    node = float(np.clip(115.0 / math.sqrt(count), 3.0, 30.0))
-    label = float(np.clip(node * 0.42, 5.0, 11.0))
+    node = scale * float(np.clip(115.0 / math.sqrt(count), 3.0, 30.0))
+    label = float(np.clip(node * 0.42, 5.0 * scale, 11.0))
     return _Style(
         node=node,
         label=label,
+        per_unit=_POINTS_PER_UNIT * scale,
         line=float(np.clip(5.0 / math.sqrt(count), 0.35, 1.6)),
         alpha=float(np.clip(6.0 / math.sqrt(count), 0.25, 0.55)),
         inside=longest * label * 0.62 <= node * 0.92,
@@ -197,7 +240,7 @@ def _draw_edges(
     directed: bool,
 ) -> None:
     both_ways = set(edges) if directed else set()
-    radius = style.node / 2 / _POINTS_PER_UNIT
+    radius = style.node / 2 / style.per_unit
     for a, b in edges:
         bend = _BEND if (b, a) in both_ways else _bend(points, a, b, radius=radius)
         if directed:

@@ -1,4 +1,4 @@
-"""How fast plain averaging converges: closed forms of lambda for the graphs that have one.
+"""How fast plain averaging converges: consensus curves, and closed forms of their slope.
 
 Lambda is the second largest absolute eigenvalue of the mixing matrix W with Metropolis-Hastings
 weights (regular graphs: 1 / (degree + 1) for everyone). After t synchronous rounds the
@@ -10,10 +10,13 @@ R. M. Gray, "Toeplitz and Circulant Matrices: A Review", 2006 (rings, tori); B. 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2pfl.errors import ConfigError
+from p2pfl.types import Array, Matrix
 
 
 def ring(nodes: int) -> float:
@@ -79,6 +82,30 @@ def random_regular(degree: int) -> float:
     """
     _require("random regular graph", "degree", degree, least=3)
     return (1.0 + 2.0 * math.sqrt(degree - 1)) / (degree + 1)
+
+
+def consensus_curve(
+    matrices: Matrix | Sequence[Matrix], start: Array, *, rounds: int
+) -> NDArray[np.float64]:
+    """The consensus distance before the first and after each of so many rounds, `[rounds + 1]`.
+
+    `matrices` is one mixing matrix `[n, n]`, or those of a schedule, which follow each other round
+    and round: X(t+1) = W(t) X(t) from `start` `[n, d]`. The distance is the root mean square
+    distance of the nodes from their mean. Of one symmetric matrix it falls at least as lambda^t,
+    and in the end as lambda^t.
+    """
+    in_turn = [matrices] if isinstance(matrices, np.ndarray) else list(matrices)
+    x = np.asarray(start, dtype=np.float64)
+    curve = [consensus_distance(x)]
+    for t in range(rounds):
+        x = in_turn[t % len(in_turn)] @ x
+        curve.append(consensus_distance(x))
+    return np.array(curve)
+
+
+def consensus_distance(x: Array) -> float:
+    """The root mean square distance of the rows of x `[n, d]` from their mean."""
+    return float(np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
 def _require(kind: str, key: str, value: int, *, least: int) -> None:

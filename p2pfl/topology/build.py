@@ -1,38 +1,44 @@
 """One entrance: a graph with its weights from the plain words of an experiment file."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology import generators, random_graphs
-from p2pfl.topology.files import KINDS, check_table, read_graph, read_toml
+from p2pfl.topology.families import FAMILIES, KINDS, Family, Known, Made, Words
+from p2pfl.topology.files import check_table, read_graph, read_toml
 from p2pfl.topology.graph import Graph
+from p2pfl.topology.optimal_weights import best_constant_rows, fdla_rows, fmmc_rows
+from p2pfl.topology.schedules import Schedule
+from p2pfl.topology.spatial_graphs import Point
 from p2pfl.topology.weights import (
     WeightRow,
     WeightsName,
     check_weights,
-    mixing_matrix,
+    matrix_of_rows,
+    target_rows,
     weight_rows,
 )
 from p2pfl.types import Matrix, NodeId
 
-_READS: Final[Mapping[str, frozenset[str]]] = {
-    "ring": frozenset({"nodes"}),
-    "path": frozenset({"nodes"}),
-    "star": frozenset({"nodes"}),
-    "complete": frozenset({"nodes"}),
-    "torus": frozenset({"rows", "columns"}),
-    "hypercube": frozenset({"nodes"}),
-    "circulant": frozenset({"nodes", "offsets"}),
-    "exponential": frozenset({"nodes", "directed"}),
-    "random_regular": frozenset({"nodes", "degree"}),
-    "small_world": frozenset({"nodes", "degree", "rewire"}),
-    "edges": frozenset({"edges", "directed"}),
-    "file": frozenset({"path"}),
+BY_DEGREE: Final = ("metropolis", "lazy", "max_degree", "uniform")
+OPTIMAL: Final = {"best_constant": best_constant_rows, "fdla": fdla_rows, "fmmc": fmmc_rows}
+WEIGHTS: Final = (*BY_DEGREE, *OPTIMAL, "target")
+"""What a file may say; a family with weights of its own reads none of them."""
+
+_ALWAYS_READ: Final = frozenset({"kind", "seed", "weights", "target"})
+
+_EXAMPLES: Final[Mapping[str, object]] = {
+    "nodes": 8,
+    "rows": 4,
+    "degree": 4,
+    "offsets": [1, 2, 4],
+    "probability": 0.3,
+    "links_per_node": 2,
+    "radius": 0.4,
+    "edges": '[["a", "b"]]',
 }
-"""What each kind reads besides seed and weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,79 +46,59 @@ class Topology:
     """A connected graph, and the weights with which neighbours are mixed."""
 
     graph: Graph
-    weights: WeightsName
+    """Of a schedule: all links that some round uses."""
+    weights: str
+    """Their name in the file; own: the family brings them with it."""
     kind: str
     """The family, which also decides how the graph is drawn."""
+    schedule: Schedule | None = None
+    """Who hears whom in which round; None: always the same."""
+    given: Mapping[NodeId, WeightRow] | None = None
+    """The weights, where the degrees do not tell them."""
+    points: Mapping[NodeId, Point] | None = None
+    """Where the nodes are, where they are somewhere."""
 
     def rows(self) -> Mapping[NodeId, WeightRow]:
-        """Every node's weights on those it hears: what the core is given."""
-        return weight_rows(self.graph, weights=self.weights)
+        """Every node's weights on those it hears: what the core is given.
+
+        Of a schedule: their mean over a period, the expected mixing matrix.
+        """
+        if self.schedule is not None:
+            return self.schedule.mean_rows()
+        if self.given is not None:
+            return self.given
+        return weight_rows(self.graph, weights=cast("WeightsName", self.weights))
 
     def matrix(self) -> Matrix:
-        """The dense mixing matrix `[n, n]`, for small graphs."""
-        return mixing_matrix(self.graph, weights=self.weights)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Words:
-    """The caller's words, as they are."""
-
-    kind: str
-    nodes: int | None
-    rows: int | None
-    columns: int | None
-    offsets: Sequence[int]
-    degree: int | None
-    rewire: float
-    edges: Sequence[tuple[str, str]]
-    directed: bool
-    path: str
-    seed: int
-    weights: str
+        """The dense mixing matrix `[n, n]`, for small graphs; of a schedule: the expected one."""
+        return matrix_of_rows(self.rows())
 
 
 def build_topology(
     *,
-    kind: str,
-    nodes: int | None = None,
-    rows: int | None = None,
-    columns: int | None = None,
-    offsets: Sequence[int] = (),
-    degree: int | None = None,
-    rewire: float = 0.1,
-    edges: Sequence[tuple[str, str]] = (),
-    directed: bool = False,
-    path: str = "",
-    seed: int = 0,
-    weights: str = "metropolis",
     base: Path | None = None,
+    known: Known | None = None,
+    **words: Any,  # noqa: ANN401 - the fields of `Words`, which checks their names
 ) -> Topology:
     """The connected graph that these words (the fields of `TopologyConfig`) describe.
 
     Relative paths are looked up in `base`, or else in the current folder. A .toml named by `path`
-    speaks for itself: its weights and seed hold unless it leaves them out.
+    speaks for itself: its weights and seed hold unless it leaves them out. `known` is what a whole
+    experiment knows, for those families and weights that ask.
 
     Raises:
         ConfigError: a word is unknown, missing, out of range, or means nothing for this kind.
     """
-    words = _Words(
-        kind=kind,
-        nodes=nodes,
-        rows=rows,
-        columns=columns,
-        offsets=offsets,
-        degree=degree,
-        rewire=rewire,
-        edges=edges,
-        directed=directed,
-        path=path,
-        seed=seed,
-        weights=weights,
-    )
-    _check_words(words)
-    if kind == "file":
-        return _from_file(words, base or Path())
-    return _weighted(_GENERATE[kind](words), words)
+    told = Words(**words)
+    known = known or Known()
+    if told.kind == "file":
+        _check_file_words(told)
+        return _from_file(told, base or Path(), known)
+    if told.kind not in FAMILIES:
+        raise ConfigError(f"topology: kind = {told.kind!r}; allowed are {', '.join(KINDS)}")
+    family = FAMILIES[told.kind]
+    _check_words(told, family)
+    return _weighted(family.make(told, known), told)
 
 
 def load_topology(file: Path) -> Topology:
@@ -134,94 +120,93 @@ def load_topology(file: Path) -> Topology:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _check_words(words: _Words) -> None:
-    if words.kind not in _READS:
-        raise ConfigError(f"topology: kind = {words.kind!r}; allowed are {', '.join(KINDS)}")
-    said = {
-        "nodes": words.nodes is not None,
-        "rows": words.rows is not None,
-        "columns": words.columns is not None,
-        "offsets": bool(words.offsets),
-        "degree": words.degree is not None,
-        "edges": bool(words.edges),
-        "directed": words.directed,
-        "path": bool(words.path),
-    }
-    reads = _READS[words.kind]
-    for key, is_said in said.items():
-        if is_said and key not in reads:
+def _check_words(words: Words, family: Family) -> None:
+    reads = {*family.needs, *family.reads}
+    _refuse_unread(words, reads)
+    for key in family.needs:
+        if getattr(words, key) in (None, ()):
+            example = _EXAMPLES[key]
             raise ConfigError(
-                f'topology: {key} means nothing for kind = "{words.kind}", which reads '
-                f"{', '.join(sorted(reads))}; remove it"
+                f'topology: kind = "{words.kind}" needs {key}, e.g. {key} = {example}'
             )
+    if family.own_weights and words.weights != Words(kind=words.kind).weights:
+        raise ConfigError(
+            f'topology: weights = "{words.weights}" means nothing for kind = "{words.kind}", '
+            "which brings its own; remove it"
+        )
 
 
-def _weighted(graph: Graph, words: _Words) -> Topology:
-    check_weights(graph, words.weights)
-    weights: WeightsName = "uniform" if words.weights == "uniform" else "metropolis"
-    return Topology(graph=graph, weights=weights, kind=words.kind)
-
-
-def _needed(words: _Words, key: str, value: int | None, *, example: int) -> int:
-    if value is None:
-        raise ConfigError(f'topology: kind = "{words.kind}" needs {key}, e.g. {key} = {example}')
-    return value
-
-
-def _nodes(words: _Words) -> int:
-    return _needed(words, "nodes", words.nodes, example=8)
-
-
-def _degree(words: _Words) -> int:
-    return _needed(words, "degree", words.degree, example=4)
-
-
-def _torus(words: _Words) -> Graph:
-    rows = _needed(words, "rows", words.rows, example=4)
-    return generators.torus(rows, rows if words.columns is None else words.columns)
-
-
-def _random_regular(words: _Words) -> Graph:
-    return random_graphs.random_regular(_nodes(words), degree=_degree(words), seed=words.seed)
-
-
-def _small_world(words: _Words) -> Graph:
-    return random_graphs.small_world(
-        _nodes(words), degree=_degree(words), rewire=words.rewire, seed=words.seed
-    )
-
-
-_GENERATE: Final[Mapping[str, Callable[[_Words], Graph]]] = {
-    "ring": lambda words: generators.ring(_nodes(words)),
-    "path": lambda words: generators.path(_nodes(words)),
-    "star": lambda words: generators.star(_nodes(words)),
-    "complete": lambda words: generators.complete(_nodes(words)),
-    "torus": _torus,
-    "hypercube": lambda words: generators.hypercube(_nodes(words)),
-    "circulant": lambda words: generators.circulant(_nodes(words), offsets=words.offsets),
-    "exponential": lambda words: generators.exponential(_nodes(words), directed=words.directed),
-    "random_regular": _random_regular,
-    "small_world": _small_world,
-    "edges": lambda words: generators.from_edges(words.edges, directed=words.directed),
-}
-
-
-def _from_file(words: _Words, base: Path) -> Topology:
+def _check_file_words(words: Words) -> None:
+    _refuse_unread(words, {"path"})
     if not words.path:
         raise ConfigError(
             'topology: kind = "file" needs path, e.g. path = "topologies/ring-8.toml"'
         )
+
+
+def _refuse_unread(words: Words, reads: set[str]) -> None:
+    for key in fields(words):
+        if key.name in reads or key.name in _ALWAYS_READ or key.default is MISSING:
+            continue
+        value = getattr(words, key.name)
+        unsaid = value == key.default or (isinstance(value, (list, tuple)) and not value)
+        if not unsaid:
+            raise ConfigError(
+                f'topology: {key.name} means nothing for kind = "{words.kind}", which reads '
+                f"{', '.join(sorted(reads))}; remove it"
+            )
+
+
+def _weighted(made: Made, words: Words) -> Topology:
+    graph, weights, given = made.graph, words.weights, made.rows
+    if weights not in WEIGHTS:
+        raise ConfigError(f"topology: weights = {weights!r}; allowed are {', '.join(WEIGHTS)}")
+    if words.target and weights != "target":
+        raise ConfigError(f'topology: target is read by weights = "target", not by "{weights}"')
+    if made.schedule is not None or given is not None:
+        weights = "own"
+    elif weights in BY_DEGREE:
+        check_weights(graph, weights)
+    elif weights in OPTIMAL:
+        given = OPTIMAL[weights](graph)
+    else:
+        given = target_rows(graph, _target(graph, words.target))
+    return Topology(
+        graph=graph,
+        weights=weights,
+        kind=words.kind,
+        schedule=made.schedule,
+        given=given,
+        points=made.points,
+    )
+
+
+def _target(graph: Graph, told: Mapping[str, float]) -> list[float]:
+    """Each node's share of the objective, 1 where nothing is said."""
+    if not told:
+        raise ConfigError(
+            'topology: weights = "target" needs target, e.g. target = { n0 = 2.0 }; others count 1'
+        )
+    for node in told:
+        graph.position(NodeId(node))
+    return [told.get(node, 1.0) for node in graph.nodes]
+
+
+def _from_file(words: Words, base: Path, known: Known) -> Topology:
     file = base / words.path
     try:
         if file.suffix != ".toml":
-            return _weighted(read_graph(file).validate(), words)
-        return _from_table(check_table(read_toml(file)), words, file.parent)
+            return _weighted(Made(read_graph(file).validate()), words)
+        return _from_table(check_table(read_toml(file)), words, file.parent, known)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _from_table(table: Mapping[str, Any], words: _Words, base: Path) -> Topology:
+def _from_table(table: Mapping[str, Any], words: Words, base: Path, known: Known) -> Topology:
     if table["kind"] == "file" and str(table.get("path", "")).endswith(".toml"):
         raise ConfigError(f"topology: path = {table['path']!r} is one more .toml; name that one")
-    told: dict[str, Any] = {"seed": words.seed, "weights": words.weights, **table}
-    return build_topology(**told, base=base)
+    told: dict[str, Any] = {"seed": words.seed, **table}
+    family = FAMILIES.get(table["kind"])
+    if family is None or not family.own_weights:
+        told = {"weights": words.weights, "target": words.target, **told}
+    return build_topology(**told, base=base, known=known)

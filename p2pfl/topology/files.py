@@ -10,23 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2pfl.errors import ConfigError
+from p2pfl.topology.families import KINDS
 from p2pfl.topology.generators import from_edges
 from p2pfl.topology.graph import Graph
-
-KINDS: Final = (
-    "ring",
-    "path",
-    "star",
-    "complete",
-    "torus",
-    "hypercube",
-    "circulant",
-    "exponential",
-    "random_regular",
-    "small_world",
-    "edges",
-    "file",
-)
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 """More than the largest allowed graph needs as an edge list."""
@@ -158,7 +144,12 @@ def _is_edge(value: object) -> bool:
     )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or _is_int(value)
+
+
 _A_COUNT: Final = ("a whole number", _is_int)
+_A_NUMBER: Final = ("a number", _is_number)
 _A_TEXT: Final = ("a text in quotes", lambda value: isinstance(value, str))
 
 _TYPES: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
@@ -171,7 +162,15 @@ _TYPES: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
         lambda value: isinstance(value, list) and all(_is_int(item) for item in value),
     ),
     "degree": _A_COUNT,
-    "rewire": ("a number from 0 to 1", lambda value: isinstance(value, float) or _is_int(value)),
+    "rewire": ("a number from 0 to 1", _is_number),
+    "probability": ("a number from 0 to 1", _is_number),
+    "links_per_node": _A_COUNT,
+    "radius": _A_NUMBER,
+    "near": _A_COUNT,
+    "far": _A_COUNT,
+    "clique_size": _A_COUNT,
+    "between_cliques": _A_TEXT,
+    "rounds": _A_COUNT,
     "edges": (
         'a list of pairs of names, e.g. [["a", "b"], ["b", "c"]]',
         lambda value: isinstance(value, list) and all(_is_edge(item) for item in value),
@@ -180,5 +179,9 @@ _TYPES: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "path": _A_TEXT,
     "seed": _A_COUNT,
     "weights": _A_TEXT,
+    "target": (
+        "a table of numbers, e.g. { n0 = 2.0 }",
+        lambda value: isinstance(value, Mapping) and all(map(_is_number, value.values())),
+    ),
 }
 """The fields of an experiment's topology: what each holds, in words and as a test."""

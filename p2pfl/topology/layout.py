@@ -15,14 +15,31 @@ MAX_STRESS: Final = 80
 
 _MAX_CUBE_BITS: Final = 5
 
+_ROUND: Final = frozenset(
+    {
+        "small_world",
+        "hyper_hypercube",
+        "simple_base",
+        "base",
+        "equi_dyn",
+        "el_oracle",
+        "el_local",
+    }
+)
+"""Families that are read best around a circle, whatever their union looks like."""
 
-def place_nodes(graph: Graph, *, kind: str) -> Mapping[NodeId, Point]:
+
+def place_nodes(
+    graph: Graph, *, kind: str, points: Mapping[NodeId, Point] | None = None
+) -> Mapping[NodeId, Point]:
     """Every node's point, within about [-1, 1] x [-1, 1]; the same graph, the same picture.
 
-    Rings, circulants and small worlds stand on a circle, grids on a grid, a star around its centre;
-    any other graph is laid out by its distances.
+    Nodes that are somewhere (`points`) stand there. Rings, circulants, small worlds and schedules
+    stand on a circle, grids on a grid, a star around its centre; any other graph is laid out by its
+    distances.
     """
-    return dict(zip(graph.nodes, _points(graph, kind), strict=True))
+    placed = _points(graph, kind) if points is None else _fitted([points[n] for n in graph.nodes])
+    return dict(zip(graph.nodes, placed, strict=True))
 
 
 def _points(graph: Graph, kind: str) -> list[Point]:
@@ -36,7 +53,7 @@ def _points(graph: Graph, kind: str) -> list[Point]:
         return _cube(count)
     if kind == "path":
         return _arc(count)
-    if kind == "small_world" or circulant_offsets(graph) is not None:
+    if kind in _ROUND or circulant_offsets(graph) is not None:
         return _circle(count)
     return _by_distance(graph)
 

@@ -3,7 +3,9 @@
 They do not come from networkx, because the machines of one run may hold different versions of it.
 """
 
+from collections.abc import Iterator
 from itertools import combinations
+from math import log
 from typing import Final
 
 from p2pfl.draws import draw, draw_bits
@@ -74,6 +76,77 @@ def small_world(nodes: int, *, degree: int, rewire: float, seed: int) -> Graph:
         f"topology: no connected small world in {MAX_ATTEMPTS} draws; take a larger degree than "
         f"{degree}, or a smaller rewire than {rewire}"
     )
+
+
+def erdos_renyi(nodes: int, *, probability: float, seed: int) -> Graph:
+    """A connected graph in which each pair is joined with this probability, on its own: G(n, p).
+
+    Below ln(n) / n it is seldom connected, and redrawing gives up. Drawn by skipping over the pairs
+    that are not joined, so that the effort is that of the edges. Sources: P. Erdos, A. Renyi, "On
+    random graphs", 1959; V. Batagelj, U. Brandes, "Efficient generation of large random
+    networks", 2005.
+    """
+    check_at_least("Erdos-Renyi graph", "nodes", nodes, least=2)
+    if not 0.0 < probability <= 1.0:
+        raise ConfigError(f"topology: probability = {probability}; allowed: above 0 and at most 1")
+    if probability == 1.0:
+        return complete(nodes)
+    for attempt in range(MAX_ATTEMPTS):
+        edges = tuple(_joined_pairs(nodes, probability, seed=seed, attempt=attempt))
+        graph = Graph(numbered(nodes), edges)
+        if graph.is_connected:
+            return graph
+    raise ConfigError(
+        f"topology: no connected graph in {MAX_ATTEMPTS} draws; take a larger probability than "
+        f"{probability:g}: ln(n) / n = {log(nodes) / nodes:.3g} is the least that is often enough"
+    )
+
+
+def barabasi_albert(nodes: int, *, links_per_node: int, seed: int) -> Graph:
+    """Each new node links to so many older ones, the more linked the likelier: hubs and leaves.
+
+    It grows from a star of links_per_node + 1 nodes. Source: A.-L. Barabasi, R. Albert, "Emergence
+    of scaling in random networks", 1999.
+    """
+    check_at_least("Barabasi-Albert graph", "nodes", nodes, least=2)
+    if not 1 <= links_per_node < nodes:
+        raise ConfigError(
+            f"topology: links_per_node = {links_per_node}; a Barabasi-Albert graph of {nodes} "
+            f"nodes needs 1 to {nodes - 1}"
+        )
+    if nodes * links_per_node > MAX_EDGES:
+        raise ConfigError(
+            f"topology: nodes = {nodes:,} with links_per_node = {links_per_node:,} have more than "
+            f"{MAX_EDGES:,} edges; take fewer links"
+        )
+    edges = [(0, i) for i in range(1, links_per_node + 1)]
+    ends = [end for edge in edges for end in edge]
+    for new in range(links_per_node + 1, nodes):
+        chosen: set[int] = set()
+        turn = 0
+        while len(chosen) < links_per_node:
+            chosen.add(ends[draw_bits(seed, str(new), "barabasi_albert", turn) % len(ends)])
+            turn += 1
+        edges += [(old, new) for old in sorted(chosen)]
+        ends += [end for old in sorted(chosen) for end in (old, new)]
+    return Graph(numbered(nodes), tuple(edges))
+
+
+def _joined_pairs(
+    nodes: int, probability: float, *, seed: int, attempt: int
+) -> Iterator[tuple[int, int]]:
+    """Pairs (a, b) with a < b, in the order of b: the gaps between joined ones are geometric."""
+    a, b, k = -1, 1, 0
+    per_gap = log(1.0 - probability)
+    while b < nodes:
+        chance = draw(seed, str(attempt), "erdos_renyi", k)
+        a += 1 + int(log(1.0 - chance) / per_gap)
+        k += 1
+        while a >= b and b < nodes:
+            a -= b
+            b += 1
+        if b < nodes:
+            yield a, b
 
 
 def _check_degree(kind: str, nodes: int, degree: int, *, least: int) -> None:

@@ -119,6 +119,32 @@ class Schedule:
             result = self.mixed(t, result)
         return result
 
+    def lead_max(self) -> int:
+        """By how many rounds a node can at most be ahead of one that is to hear it, and waits.
+
+        While i waits for the model of round t that j sends it, j goes on until, by a chain of
+        later rounds, it would need what i makes after round t. On a link that comes each round
+        it is 1.
+        """
+        return max((self._lead(t) for t in range(self.period)), default=1)
+
+    def _lead(self, number: int) -> int:
+        waits = [
+            (self._position[peer], i)
+            for i, row in enumerate(self.rounds[number])
+            for peer, _ in row
+        ]
+        # Bit i of needs[j]: what j can make now depends on what i made after the round.
+        needs = [1 << i for i in range(len(self))]
+        lead = 0
+        while any(not needs[j] >> i & 1 for j, i in waits):
+            lead += 1
+            before = list(needs)
+            for i, row in enumerate(self.rounds[(number + lead) % self.period]):
+                for peer, _ in row:
+                    needs[i] |= before[self._position[peer]]
+        return max(lead, 1)
+
     def mean_rows(self) -> Mapping[NodeId, WeightRow]:
         """Every node's weights, averaged over a period: the expected mixing matrix, sparse."""
         totals: list[dict[int, float]] = [{} for _ in self.nodes]

@@ -1,7 +1,7 @@
 """How fast a mixing matrix spreads news: its second largest eigenvalue, and what follows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pfl.topology.graph import Graph, circulant_offsets
-from p2pfl.topology.weights import WeightsName, check_weights, mixing_matrix, weight_rows
+from p2pfl.topology.weights import (
+    WeightRow,
+    WeightsName,
+    check_weights,
+    matrix_of_rows,
+    mixing_matrix,
+    weight_row,
+    weight_rows,
+)
+from p2pfl.types import NodeId
 
 MAX_DENSE: Final = 600
 """Up to here all eigenvalues take a few tenths of a second; above, Lanczos is quicker."""
@@ -55,7 +64,8 @@ def second_eigenvalue(graph: Graph, *, weights: WeightsName) -> float:
         return 0.0
     offsets = circulant_offsets(graph)
     if offsets is not None:
-        return _of_circulant(len(graph), offsets)
+        row = weight_row(graph, graph.nodes[0], weights=weights)
+        return _of_circulant(len(graph), offsets, [weight for _, weight in row])
     if len(graph) <= MAX_DENSE:
         return second_absolute_eigenvalue(mixing_matrix(graph, weights=weights))
     return _of_sparse(graph, weights)
@@ -116,38 +126,83 @@ def _second(absolute: NDArray[np.float64]) -> float:
     return 0.0 if value < _ROUNDING else value
 
 
-def _of_circulant(count: int, offsets: tuple[int, ...]) -> float:
+def _of_circulant(count: int, offsets: Sequence[int], weights: Sequence[float]) -> float:
     """A circulant's eigenvalues are the Fourier transform of its first row.
 
     Source: R. M. Gray, "Toeplitz and Circulant Matrices: A Review", 2006, section 3.1.
     """
     row = np.zeros(count)
-    row[[0, *offsets]] = 1.0 / (1 + len(offsets))
+    row[[0, *offsets]] = [1.0 - sum(weights), *weights]
     return _second(np.abs(np.fft.fft(row)))
 
 
-def _of_sparse(graph: Graph, weights: WeightsName) -> float:
-    from scipy.sparse import csr_array
-    from scipy.sparse.linalg import eigs
+def second_eigenvalue_of_rows(rows: Mapping[NodeId, WeightRow]) -> float:
+    """Lambda of any rows of weights (each node's own weight is what its row leaves of 1)."""
+    if len(rows) == 1:
+        return 0.0
+    if len(rows) <= MAX_DENSE:
+        return second_absolute_eigenvalue(matrix_of_rows(rows))
+    matrix = sparse_matrix(rows)
+    if abs(matrix - matrix.T).max() < _ROUNDING:
+        return _of_symmetric(matrix)
+    return _of_any(matrix)
 
-    position = {node: i for i, node in enumerate(graph.nodes)}
+
+def laplacian_extremes(graph: Graph) -> tuple[float, float]:
+    """The second smallest and the largest eigenvalue of the Laplacian of a connected graph."""
+    largest_degree = max(graph.degrees)
+    rows = weight_rows(graph, weights="max_degree")
+    # W = I - L / (1 + largest degree) has the same eigenvectors.
+    scale = 1.0 + largest_degree
+    if len(graph) <= MAX_DENSE:
+        values = np.linalg.eigvalsh(matrix_of_rows(rows))
+        return scale * (1.0 - float(values[-2])), scale * (1.0 - float(values[0]))
+    matrix = sparse_matrix(rows)
+    return scale * (1.0 - _second_largest(matrix)), scale * (1.0 - _lowest(matrix))
+
+
+def sparse_matrix(rows: Mapping[NodeId, WeightRow]) -> Any:  # noqa: ANN401 - scipy ships no types
+    """The rows, with each node's own weight, as a sparse matrix `[n, n]`."""
+    from scipy.sparse import csr_array
+
+    position = {node: i for i, node in enumerate(rows)}
     entries: list[tuple[int, int, float]] = []
-    for i, row in enumerate(weight_rows(graph, weights=weights).values()):
+    for i, row in enumerate(rows.values()):
         entries += [(i, position[node], weight) for node, weight in row]
         entries.append((i, i, 1.0 - sum(weight for _, weight in row)))
-    rows, columns, values = zip(*entries, strict=True)
-    shape = (len(graph), len(graph))
+    into, of, values = zip(*entries, strict=True)
+    return csr_array((values, (into, of)), shape=(len(rows), len(rows)))
+
+
+def _of_sparse(graph: Graph, weights: WeightsName) -> float:
+    matrix = sparse_matrix(weight_rows(graph, weights=weights))
     if graph.directed:
-        matrix = csr_array((values, (rows, columns)), shape=shape)
-        start = np.random.default_rng(0).standard_normal(len(graph))
-        return _second(np.abs(eigs(matrix, k=3, v0=start, return_eigenvectors=False)))
+        return _of_any(matrix)
     # Uniform weights are not symmetric, but D^1/2 W D^-1/2 is, and has the same eigenvalues.
-    scale = np.sqrt(1.0 + np.array(graph.degrees)) if weights == "uniform" else np.ones(len(graph))
-    scaled = np.array(values) * scale[list(rows)] / scale[list(columns)]
-    return _of_symmetric(csr_array((scaled, (rows, columns)), shape=shape))
+    if weights == "uniform":
+        scale = np.sqrt(1.0 + np.array(graph.degrees))
+        entries = matrix.tocoo()
+        entries.data = entries.data * scale[entries.row] / scale[entries.col]
+        matrix = entries.tocsr()
+    return _of_symmetric(matrix)
+
+
+def _of_any(matrix: Any) -> float:  # noqa: ANN401 - scipy ships no types
+    from scipy.sparse.linalg import eigs
+
+    start = np.random.default_rng(0).standard_normal(matrix.shape[0])
+    return _second(np.abs(eigs(matrix, k=3, v0=start, return_eigenvectors=False)))
 
 
 def _of_symmetric(matrix: Any) -> float:  # noqa: ANN401 - scipy ships no types
+    second = _second_largest(matrix)
+    # Gershgorin's discs, which the scaling leaves alone, end at 2 w_ii - 1.
+    if 1.0 - 2.0 * float(matrix.diagonal().min()) <= second:
+        return second
+    return max(second, abs(_lowest(matrix)))
+
+
+def _second_largest(matrix: Any) -> float:  # noqa: ANN401 - scipy ships no types
     """Lanczos; where the gap is too small for it, with the inverse around 1."""
     from scipy.sparse import eye_array
     from scipy.sparse.linalg import ArpackNoConvergence, eigsh
@@ -159,12 +214,14 @@ def _of_symmetric(matrix: Any) -> float:  # noqa: ANN401 - scipy ships no types
         shift = 1.0 + 1e-9
         near_one = (matrix - shift * eye_array(matrix.shape[0])).tocsc()
         largest = _inverse_iteration(near_one, start, shift)
-    second = float(np.min(largest))
-    # Gershgorin's discs, which the scaling leaves alone, end at 2 w_ii - 1.
-    if 1.0 - 2.0 * float(matrix.diagonal().min()) <= second:
-        return second
-    lowest = eigsh(matrix, k=1, which="SA", v0=start, return_eigenvectors=False)
-    return max(second, float(abs(lowest[0])))
+    return float(np.min(largest))
+
+
+def _lowest(matrix: Any) -> float:  # noqa: ANN401 - scipy ships no types
+    from scipy.sparse.linalg import eigsh
+
+    start = np.random.default_rng(0).standard_normal(matrix.shape[0])
+    return float(eigsh(matrix, k=1, which="SA", v0=start, return_eigenvectors=False)[0])
 
 
 def _inverse_iteration(

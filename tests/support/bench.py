@@ -45,6 +45,7 @@ class Bench:
         *,
         steps_max: int | None = None,
         rounds: tuple[Round, ...] = (),
+        versions_kept: int = 2,
     ) -> None:
         settings = NodeSettings(
             run="run",
@@ -57,6 +58,7 @@ class Bench:
             steps_max=steps_max,
             digest="digest",
             rounds=rounds,
+            versions_kept=versions_kept,
         )
         self.settings = settings
         self.node = Node(settings, algorithm, vector(0.0))
@@ -164,6 +166,7 @@ def make_bench(
     *,
     steps_max: int | None = None,
     rounds: tuple[Round, ...] = (),
+    versions_kept: int = 2,
 ) -> Bench:
     """A node in the hand: by default the default policy and PullMix."""
     return Bench(
@@ -171,6 +174,7 @@ def make_bench(
         algorithm or PullMix(),
         steps_max=steps_max,
         rounds=rounds,
+        versions_kept=versions_kept,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final, get_args, get_type_hints
 
 import pytest
 
-from p2pfl.config.check import GRAPH_NEEDS, OWN_KEYS, check_config
+from p2pfl.config.check import OWN_KEYS, check_config
 from p2pfl.config.load import config_from_mapping, with_values
 from p2pfl.config.ranges import RANGES, Range
 from p2pfl.config.schema import ExperimentConfig
@@ -18,12 +18,6 @@ BASE: Final[dict[str, object]] = {
     "model": "mlp",
     "training": {"learning_rate": 0.1, "local_steps": 2},
     "stop": {"time_s": 10},
-}
-GRAPHS: Final[dict[str, dict[str, object]]] = {
-    "torus": {"kind": "torus", "rows": 3},
-    "circulant": {"kind": "circulant", "nodes": 8, "offsets": [1, 2]},
-    "small_world": {"kind": "small_world", "nodes": 8, "degree": 4},
-    "edges": {"kind": "edges", "edges": [["a", "b"]]},
 }
 
 
@@ -153,45 +147,12 @@ def test_a_node_that_cannot_stand_in_a_topic_is_refused(values: dict[str, object
     assert "names the node" in refused(values)
 
 
-@pytest.mark.parametrize("kind", GRAPH_NEEDS)
-def test_each_family_of_graphs_says_what_it_needs(kind: str) -> None:
-    key = GRAPH_NEEDS[kind][0]
-    sentence = refused({"topology": {"kind": kind}})
-    assert f"topology.{key} is missing" in sentence
-    assert kind in sentence
-
-
-@pytest.mark.parametrize("kind", GRAPHS)
-def test_each_family_of_graphs_is_accepted_with_its_own_keys(kind: str) -> None:
-    assert with_values(base(), {"topology": GRAPHS[kind]}).topology.kind == kind
-
-
 def test_a_key_that_the_kind_never_reads_is_refused() -> None:
     assert "topology.degree is read by the kind random_regular or small_world" in refused(
         {"topology.degree": 3}
     )
     assert "data.noise is read by the kind quadratic only" in refused({"data.noise": 1.0})
     assert "partition.alpha is read by the kind dirichlet" in refused({"partition.alpha": 1.0})
-
-
-@pytest.mark.parametrize("algorithm", ["pull_mix", "dpsgd"])
-def test_symmetric_algorithms_refuse_one_way_links(algorithm: str) -> None:
-    sentence = refused(
-        {
-            "algorithm.kind": algorithm,
-            "topology": {"kind": "exponential", "nodes": 8, "directed": True},
-        }
-    )
-    assert "topology.directed is true" in sentence
-    assert algorithm in sentence
-
-
-def test_fedavg_does_not_mind_one_way_links() -> None:
-    values = {
-        "algorithm.kind": "fedavg",
-        "topology": {"kind": "exponential", "nodes": 8, "directed": True},
-    }
-    assert with_values(base(), values).topology.directed
 
 
 @pytest.mark.parametrize(("section", "meant"), [("data", "digits"), ("model", "mlp")])

@@ -132,3 +132,19 @@ def test_a_discount_leaves_the_dead_out() -> None:
     bench.beat("n2", 1.0, state=PresenceState.LEFT)
     assert bench.mixed(1.0) == {"n1"}
     assert bench.mixed(30.0) == set()
+
+
+def test_as_many_versions_are_kept_as_a_lagging_hearer_may_ask_for() -> None:
+    bench = make_bench(algorithm=DPSGD(), rounds=(Round((), (N1,)),), versions_kept=3)
+    bench.effects = bench.start()
+    for k in range(4):
+        bench.trained(1.0 + k, float(k))
+    sent = [e.message for e in bench.effects if isinstance(e, Send)]
+    models = [m for m in sent if isinstance(m, ModelMessage)]
+    assert [(m.header.version, m.header.oldest_version) for m in models] == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (3, 1),
+        (4, 2),
+    ]

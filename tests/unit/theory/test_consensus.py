@@ -6,7 +6,9 @@ import pytest
 from p2pfl.errors import ConfigError
 from p2pfl.theory import consensus
 from p2pfl.topology import generators, random_graphs
+from p2pfl.topology.base_graph import base
 from p2pfl.topology.graph import Graph
+from p2pfl.topology.schedules import Schedule, one_peer_exponential
 from p2pfl.topology.spectrum import second_absolute_eigenvalue
 from p2pfl.topology.weights import mixing_matrix
 
@@ -120,3 +122,69 @@ def test_disagreement_falls_by_lambda_each_round() -> None:
 def test_no_formula_is_stretched_beyond_its_range(ask: Callable[[], float]) -> None:
     with pytest.raises(ConfigError, match="theory: "):
         ask()
+
+
+def start(nodes: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((nodes, 50))
+
+
+@pytest.mark.parametrize("nodes", [16, 25, 64])
+def test_consensus_curves_of_static_graphs_fall_with_lambda(nodes: int) -> None:
+    """The slope in the end is lambda, and nowhere is the fall slower."""
+    side = round(nodes**0.5)
+    for graph, second in (
+        (generators.ring(nodes), consensus.ring(nodes)),
+        (generators.torus(side, side), consensus.torus(side, side)),
+        (generators.path(nodes), consensus.path(nodes)),
+    ):
+        matrix = mixing_matrix(graph, weights="metropolis")
+        curve = consensus.consensus_curve(matrix, start(nodes), rounds=4_000)
+        seen = np.flatnonzero(curve > 1e-9 * curve[0])[-1]
+        late = (curve[seen] / curve[seen // 2]) ** (1 / (seen - seen // 2))
+        assert late == pytest.approx(second, rel=2e-3)
+        assert (curve[1:seen] <= curve[: seen - 1] * second * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("nodes", [16, 64])
+def test_consensus_curves_of_one_way_exponential_graphs_fall_at_least_with_lambda(
+    nodes: int,
+) -> None:
+    matrix = mixing_matrix(generators.exponential(nodes, directed=True), weights="uniform")
+    curve = consensus.consensus_curve(matrix, start(nodes), rounds=20)
+    assert (curve[1:] <= curve[:-1] * consensus.exponential(nodes) * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rounds"),
+    [
+        (one_peer_exponential(16), 4),
+        (one_peer_exponential(64), 6),
+        (base(16, degree=1), 4),
+        (base(25, degree=1), 9),
+        (base(25, degree=2), 6),
+        (base(25, degree=4), 2),
+        (base(64, degree=1), 6),
+        (base(64, degree=3), 3),
+    ],
+)
+def test_exact_schedules_hit_0_at_their_last_round_and_not_before(
+    schedule: Schedule, rounds: int
+) -> None:
+    matrices = [schedule.matrix(t) for t in range(schedule.period)]
+    curve = consensus.consensus_curve(matrices, start(len(schedule)), rounds=2 * rounds)
+    assert (curve[:rounds] > 1e-2).all()
+    assert (curve[rounds:] < 1e-7 * curve[0]).all()
+
+
+def test_one_peer_exponential_does_not_hit_0_for_25_nodes() -> None:
+    schedule = one_peer_exponential(25)
+    matrices = [schedule.matrix(t) for t in range(schedule.period)]
+    curve = consensus.consensus_curve(matrices, start(25), rounds=10)
+    assert 1e-3 < curve[5] / curve[0] < 0.2
+    assert curve[10] < curve[5]
+
+
+def test_the_consensus_distance_is_the_root_mean_square_distance_from_the_mean() -> None:
+    assert consensus.consensus_distance(np.array([[0.0, 0.0], [6.0, 8.0]])) == 5.0
+    curve = consensus.consensus_curve(np.eye(2), np.array([[0.0], [2.0]]), rounds=3)
+    assert curve.tolist() == [1.0] * 4

@@ -7,7 +7,8 @@ import pytest
 from p2pfl.config.schema import TopologyConfig
 from p2pfl.errors import ConfigError
 from p2pfl.topology import files
-from p2pfl.topology.files import KINDS, check_table, read_graph, read_toml
+from p2pfl.topology.families import KINDS
+from p2pfl.topology.files import check_table, read_graph, read_toml
 
 
 def _file(folder: Path, name: str, text: str) -> Path:
@@ -115,6 +116,9 @@ def test_the_keys_are_the_fields_of_the_experiment() -> None:
         ({"kind": "edges", "edges": [[1, 2]]}, "expected a list of pairs of names"),
         ({"kind": "edges", "directed": 1}, "directed = 1; expected true or false"),
         ({"kind": "small_world", "rewire": "0.1"}, "expected a number from 0 to 1"),
+        ({"kind": "geometric", "radius": "1"}, "expected a number"),
+        ({"kind": "ring", "target": [1.0]}, "expected a table of numbers, e.g. { n0 = 2.0 }"),
+        ({"kind": "ring", "target": {"n0": "2"}}, "expected a table of numbers"),
         ({"kind": 3}, "kind = 3; expected a text in quotes"),
         (["ring"], "expected a table with a kind"),
     ],
@@ -125,5 +129,5 @@ def test_a_wrong_table_is_refused_by_its_key(table: object, sentence: str) -> No
 
 
 def test_a_right_table_passes_unchanged() -> None:
-    table = {"kind": "small_world", "nodes": 10, "degree": 4, "rewire": 1}
+    table = {"kind": "small_world", "nodes": 10, "rewire": 1, "target": {"n0": 2}}
     assert check_table(table) == table

@@ -57,6 +57,13 @@ def test_what_is_called_a_torus_but_is_none_is_laid_out_by_distance() -> None:
     assert math.dist(a, d) == pytest.approx(3 * math.dist(a, b), rel=0.1)
 
 
+def test_nodes_that_are_somewhere_stand_there() -> None:
+    graph = generators.ring(3)
+    points = dict(zip(graph.nodes, [(0.0, 0.0), (0.5, 0.0), (0.0, 0.25)], strict=True))
+    places = place_nodes(graph, kind="geometric", points=points)
+    assert list(places.values()) == [(-1.0, -0.5), (1.0, -0.5), (-1.0, 0.5)]
+
+
 def test_the_hub_of_a_star_stands_in_the_middle() -> None:
     graph = generators.star(7)
     assert place_nodes(graph, kind="star")[graph.nodes[0]] == (0.0, 0.0)

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -6,7 +7,12 @@ from p2pfl.errors import ConfigError
 from p2pfl.topology import random_graphs
 from p2pfl.topology.generators import complete
 from p2pfl.topology.graph import Graph, circulant_offsets
-from p2pfl.topology.random_graphs import random_regular, small_world
+from p2pfl.topology.random_graphs import (
+    barabasi_albert,
+    erdos_renyi,
+    random_regular,
+    small_world,
+)
 
 
 @pytest.mark.parametrize("nodes", [5, 6, 16, 50])
@@ -109,3 +115,50 @@ def test_a_pairing_that_is_stuck_is_given_up() -> None:
 def test_a_pairing_ends_after_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_graphs, "_MAX_TURNS", 1)
     assert random_graphs._pair(50, 20, seed=0, attempt=0) is None
+
+
+def test_every_pair_is_joined_with_the_same_probability() -> None:
+    """Of the 38 connected graphs on four nodes 16 have three edges, 15 four, 6 five and 1 six."""
+    draws = 4_000
+    sizes = Counter(len(erdos_renyi(4, probability=0.5, seed=s).edges) for s in range(draws))
+    expected = {3: 16, 4: 15, 5: 6, 6: 1}
+    assert set(sizes) == set(expected)
+    for edges, graphs in expected.items():
+        share = graphs / 38
+        assert abs(sizes[edges] / draws - share) < 4 * (share * (1 - share) / draws) ** 0.5
+
+
+def test_a_large_random_graph_has_the_expected_number_of_edges() -> None:
+    graph = erdos_renyi(1_000, probability=0.02, seed=0)
+    assert graph.is_connected
+    expected = 0.02 * 1_000 * 999 / 2
+    assert abs(len(graph.edges) - expected) < 5 * expected**0.5
+    assert erdos_renyi(9, probability=1.0, seed=0) == complete(9)
+    assert erdos_renyi(16, probability=0.4, seed=0) != erdos_renyi(16, probability=0.4, seed=1)
+
+
+def test_a_probability_too_small_to_connect_is_refused_with_one_that_is_enough() -> None:
+    with pytest.raises(ConfigError, match=r"larger probability than 0\.01: ln\(n\) / n = 0\.0782"):
+        erdos_renyi(50, probability=0.01, seed=0)
+    with pytest.raises(ConfigError, match="probability = 0; allowed: above 0"):
+        erdos_renyi(50, probability=0, seed=0)
+
+
+@pytest.mark.parametrize("links", [1, 2, 5])
+def test_each_new_node_brings_its_links_and_some_become_hubs(links: int) -> None:
+    graph = barabasi_albert(400, links_per_node=links, seed=0)
+    assert len(graph.edges) == links + links * (400 - links - 1)
+    assert graph.is_connected
+    assert min(graph.degrees) >= 1
+    assert all(sum(j < i for j in graph.adjacency[i]) == links for i in range(links + 1, 400))
+    assert max(graph.degrees) > 6 * sum(graph.degrees) / 400
+    assert graph != barabasi_albert(400, links_per_node=links, seed=1)
+
+
+def test_links_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for links in (0, 8):
+        with pytest.raises(ConfigError, match=rf"links_per_node = {links}; .* needs 1 to 7"):
+            barabasi_albert(8, links_per_node=links, seed=0)
+    monkeypatch.setattr(random_graphs, "MAX_EDGES", 15)
+    with pytest.raises(ConfigError, match="have more than 15 edges; take fewer links"):
+        barabasi_albert(8, links_per_node=2, seed=0)

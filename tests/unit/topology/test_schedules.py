@@ -152,3 +152,20 @@ def test_one_peer_hypercube_averages_exactly_in_pairs(nodes: int) -> None:
     assert not schedule.directed
     assert all(len(row) == 1 for rows in schedule.rounds for row in rows)
     np.testing.assert_allclose(schedule.product(), 1.0 / nodes, rtol=0, atol=1e-12)
+
+
+def test_on_links_that_come_each_round_nobody_is_ahead_by_more_than_one() -> None:
+    pair = from_edges_per_round(2, [[(0, 1, 0.5)]])
+    assert pair.lead_max() == 1
+
+
+def test_a_node_is_ahead_at_most_until_it_needs_who_waits() -> None:
+    """n1 meets n0, then n2 twice: the third round is the last before it needs n0 again."""
+    meets = [[(0, 1, 0.5)], [(1, 2, 0.5)], [(1, 2, 0.5)]]
+    assert from_edges_per_round(3, meets).lead_max() == 3
+
+
+def test_on_a_one_way_circle_the_lead_is_the_way_back() -> None:
+    circle = [[(i, (i + 1) % 5, 0.5) for i in range(5)]]
+    assert from_edges_per_round(5, circle, directed=True).lead_max() == 4
+    assert one_peer_exponential(16).lead_max() == 4

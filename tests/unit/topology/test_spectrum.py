@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable, Mapping
+from typing import get_args
 
 import networkx as nx
 import numpy as np
@@ -6,8 +8,11 @@ import pytest
 
 from p2pfl.topology import generators, random_graphs, spectrum
 from p2pfl.topology.graph import Graph, numbered
-from p2pfl.topology.weights import WeightsName, mixing_matrix
+from p2pfl.topology.optimal_weights import best_constant_rows
+from p2pfl.topology.weights import WeightRow, WeightsName, mixing_matrix, target_rows
+from p2pfl.types import NodeId
 
+TARGET = [1.0 + i % 3 for i in range(60)]
 IRREGULAR = random_graphs.small_world(60, degree=4, rewire=0.5, seed=1)
 
 
@@ -23,7 +28,7 @@ IRREGULAR = random_graphs.small_world(60, degree=4, rewire=0.5, seed=1)
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("weights", ["metropolis", "uniform"])
+@pytest.mark.parametrize("weights", get_args(WeightsName))
 def test_lambda_is_the_rate_at_which_disagreement_falls(graph: Graph, weights: WeightsName) -> None:
     matrix = mixing_matrix(graph, weights=weights)
     stationary = np.linalg.matrix_power(matrix, 4_000)
@@ -32,7 +37,7 @@ def test_lambda_is_the_rate_at_which_disagreement_falls(graph: Graph, weights: W
     assert found == pytest.approx(rate, abs=1e-7)
 
 
-@pytest.mark.parametrize("weights", ["metropolis", "uniform"])
+@pytest.mark.parametrize("weights", get_args(WeightsName))
 @pytest.mark.parametrize(
     "graph", [IRREGULAR, generators.star(40), generators.path(50), generators.torus(5, 6)], ids=repr
 )
@@ -68,6 +73,27 @@ def test_one_way_graphs_have_a_spectrum_too(monkeypatch: pytest.MonkeyPatch) -> 
     assert 0.9 < dense < 1.0
     monkeypatch.setattr(spectrum, "MAX_DENSE", 0)
     assert spectrum.second_eigenvalue(graph, weights="uniform") == pytest.approx(dense)
+
+
+@pytest.mark.parametrize(
+    "rule", [best_constant_rows, lambda graph: target_rows(graph, TARGET[: len(graph)])]
+)
+def test_any_rows_have_a_spectrum_sparse_or_dense(
+    rule: Callable[[Graph], Mapping[NodeId, WeightRow]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = spectrum.second_eigenvalue_of_rows(rule(IRREGULAR))
+    monkeypatch.setattr(spectrum, "MAX_DENSE", 0)
+    assert spectrum.second_eigenvalue_of_rows(rule(IRREGULAR)) == pytest.approx(dense, abs=1e-9)
+    assert spectrum.second_eigenvalue_of_rows(rule(generators.complete(1))) == 0.0
+
+
+@pytest.mark.parametrize("graph", [IRREGULAR, generators.star(40), generators.ring(31)], ids=repr)
+def test_the_laplacian_has_its_extremes(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = nx.laplacian_spectrum(nx.Graph(list(graph.edges)))
+    expected = pytest.approx((values[1], values[-1]), abs=1e-8)
+    assert spectrum.laplacian_extremes(graph) == expected
+    monkeypatch.setattr(spectrum, "MAX_DENSE", 0)
+    assert spectrum.laplacian_extremes(graph) == expected
 
 
 def test_one_node_agrees_with_itself_at_once() -> None:
