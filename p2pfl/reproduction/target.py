@@ -96,6 +96,9 @@ class Target(NamedTuple):
 
 TARGETS: Final[Mapping[str, Target]] = {
     each.name: each
-    for each in (Target("R1", "consensus on static graphs and in schedules", "consensus"),)
+    for each in (
+        Target("R1", "consensus on static graphs and in schedules", "consensus"),
+        Target("R3", "bias and speed of asynchronous mixing", "asynchronous"),
+    )
 }
 """One line per target; its module is imported when it is asked for."""
