@@ -98,7 +98,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     each.name: each
     for each in (
         Target("R1", "consensus on static graphs and in schedules", "consensus"),
+        Target("R2", "what unequal data cost synchronous algorithms", "heterogeneous"),
         Target("R3", "bias and speed of asynchronous mixing", "asynchronous"),
+        Target("R4", "a quarter of the nodes dies", "crashes"),
     )
 }
 """One line per target; its module is imported when it is asked for."""
