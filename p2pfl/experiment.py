@@ -22,6 +22,7 @@ from p2pfl.errors import ConfigError
 from p2pfl.learning.own import load_function
 from p2pfl.learning.trainer import Trainer
 from p2pfl.learning_rate import LearningRate
+from p2pfl.own_data import OwnData
 from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
@@ -44,12 +45,20 @@ class Experiment:
         ConfigError: parts that were built in code do not fit together.
     """
 
-    def __init__(self, config: ExperimentConfig, *, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        *,
+        folder: Path | None = None,
+        home: "tuple[NodeId, OwnData, str] | None" = None,
+    ) -> None:
         check_config(config)
         self.config = config
         self.folder = folder or Path()
         """Where the experiment file lies: relative paths and the user's modules are found there."""
         self._scales: Mapping[NodeId, float] | None = None
+        self._home = home
+        """A node that brings data of its own, and the digest that it shares all the same."""
 
     def __repr__(self) -> str:
         return f"<Experiment {self.config.name}: {self.label}, seed {self.config.seed}>"
@@ -62,6 +71,20 @@ class Experiment:
                 raise ConfigError(f"an experiment has no part {name!r}; it has {', '.join(known)}")
         return Experiment(replace(self.config, **parts), folder=self.folder)  # type: ignore[arg-type]  # names are checked above; the parts are dataclasses of their own
 
+    def at_home(self, node: NodeId, own: OwnData) -> "Experiment":
+        """The same experiment where `node` has data of its own; its digest stays what it is.
+
+        Raises:
+            ConfigError: nodes' objectives are weighed by samples, which only their owners know.
+        """
+        if self.config.training.weighting == "samples":
+            raise ConfigError(
+                'training.weighting is "samples", but who brings own data does not know how many'
+                " the others have; give training.weights"
+            )
+        config = replace(self.config, data=own.data)
+        return Experiment(config, folder=self.folder, home=(node, own, self.digest))
+
     @property
     def label(self) -> str:
         """The algorithm's name, as tables and pictures show it."""
@@ -71,7 +94,7 @@ class Experiment:
     @cached_property
     def digest(self) -> str:
         """What all nodes of one run must agree on, 16 hex digits."""
-        return config_digest(self.config)
+        return config_digest(self.config) if self._home is None else self._home[2]
 
     @cached_property
     def topology(self) -> Topology:
@@ -211,10 +234,11 @@ class Experiment:
         from p2pfl.learning.task import build_task
 
         c = self.config
-        pooled = c.algorithm.kind == "centralized"
+        own = None if self._home is None else self._home[1].shares(self._home[0])
+        pooled = c.algorithm.kind == "centralized" or own is not None
         first, second = c.training.betas
         return build_task(
-            nodes=self.learners,
+            nodes=own or self.learners,
             seed=c.seed,
             data=c.data.kind,
             model=c.model.kind,

@@ -19,6 +19,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "compare": "put an experiment next to FedAvg, D-PSGD, local and centralized training",
     "sweep": "run a grid of values and seeds side by side, resumable; a table and a page",
     "run": "run an experiment for real, one process per node, on this machine",
+    "up": "first machine of a run: broker, own node, and one line for the others",
+    "join": "take part in a run on another machine, with this machine's data",
     "resume": "go on with a real run that was broken off, from its checkpoints",
     "node": "run one node of an experiment, on this machine",
     "broker": "run the embedded MQTT broker alone",

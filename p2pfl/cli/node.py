@@ -11,9 +11,9 @@ from p2pfl.cli.arguments import (
     password_of,
     read_experiment,
 )
+from p2pfl.cli.parties import outcome_line, shown_progress
 
 if TYPE_CHECKING:
-    from p2pfl.runtime.rows import Report
     from p2pfl.types import Vector
 
 
@@ -62,35 +62,15 @@ def run(arguments: argparse.Namespace) -> int:
             run=arguments.run,
             password=password_of(arguments),
             ca_file=arguments.ca_file or experiment.config.broker.ca_file or None,
-            tell=_tell,
+            tell=shown_progress,
             record=arguments.record,
             checkpoints=arguments.checkpoints,
         )
     )
-    score = outcome.score
-    quality = ""
-    if score is not None:
-        quality = f", loss {score.loss:.4f}"
-        if score.accuracy is not None:
-            quality += f", accuracy {score.accuracy:.3f}"
-    print(
-        f"{arguments.id} {outcome.totals.outcome} after {outcome.duration_s:.1f} s: "
-        f"{outcome.totals.steps} steps{quality}, "
-        f"staleness at most {outcome.totals.staleness_max:.2f}"
-    )
+    print(outcome_line(arguments.id, outcome))
     if arguments.out:
         _save(Path(arguments.out), outcome.served)
     return 0
-
-
-def _tell(report: "Report") -> None:
-    sample = report.sample
-    accuracy = "" if sample.accuracy is None else f"  accuracy {sample.accuracy:.3f}"
-    print(
-        f"{sample.at_s:7.1f} s  {report.phase}  version {sample.version}{accuracy}"
-        f"  staleness {sample.staleness_max:.2f}",
-        flush=True,
-    )
 
 
 def _save(file: Path, vector: "Vector") -> None:

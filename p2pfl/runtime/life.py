@@ -35,6 +35,7 @@ from p2pfl.protocol.phase import Phase
 from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
 from p2pfl.runtime.account import report_of, totals_of
+from p2pfl.runtime.company import Company
 from p2pfl.runtime.core import Core
 from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.recorder import Recorder
@@ -42,9 +43,6 @@ from p2pfl.runtime.rows import Report, to_row
 from p2pfl.runtime.worker import Worker
 from p2pfl.transport.base import Membership, Transport
 from p2pfl.types import NodeId, Vector
-
-START_WAIT_S: Final = 30.0
-"""Without a process that gives the go: start after so long, whoever is there."""
 
 END_WAIT_S: Final = 30.0
 """A node at its time limit waits so long for the word of the process that gave the go."""
@@ -101,6 +99,7 @@ class Life:
         tell: Tell | None,
         recorder: Recorder | None = None,
         keeper: Keeper | None = None,
+        company: Company | None = None,
     ) -> None:
         self.machine = machine
         self.tally = Tally(machine.settings.node, "node" if learns else "server")
@@ -119,6 +118,7 @@ class Life:
         """Events are handled one after the other, also where that takes a thread and a while."""
         self._recorder = recorder
         self._keeper = keeper
+        self._company = company or Company()
         self._core = Core(machine, recorder)
         self._trainings: asyncio.Queue[Train] = asyncio.Queue()
         self._due: asyncio.Queue[int] = asyncio.Queue()
@@ -138,6 +138,7 @@ class Life:
         """From joining to leaving. Cancelled, the node says that it leaves, and may come back."""
         self._incarnation, rejoining = await self._transport.join(membership)
         self._transport.publish(self._presence(PresenceState.JOINING, membership.digest))
+        self._company.joined()
         if self._recorder is not None:
             found = None if self._keeper is None else self._keeper.found
             self._recorder.open(self._incarnation, _now(), found)
@@ -172,6 +173,8 @@ class Life:
         ]
         try:
             await self._wait_for_the_go(go, rejoining=rejoining)
+            # Whoever comes late starts from its neighbours' models, as one that comes back.
+            rejoining = rejoining or (go is None and any(p.version > 0 for p in self._peers()))
             now = _now()
             self._began_s = now if since_s is None else since_s
             if not self._over.is_set():
@@ -200,7 +203,7 @@ class Life:
                     task.cancel()
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(START_WAIT_S):
+            async with asyncio.timeout(self._company.wait_s):
                 while not (rejoining or self._over.is_set() or self._neighbours_are_there()):
                     self._heard.clear()
                     await self._heard.wait()
@@ -208,10 +211,14 @@ class Life:
     def _neighbours_are_there(self) -> bool:
         """All have been heard of, or the run is plainly under way."""
         peers = self._peers()
-        under_way = (PresenceState.TRAINING, PresenceState.FINISHED)
-        return all(p.incarnation is not None for p in peers) or any(
-            p.state in under_way for p in peers
-        )
+        there = sum(p.incarnation is not None for p in peers)
+        least = self._company.least
+        return self._under_way() or there >= min(len(peers), len(peers) if least is None else least)
+
+    def _under_way(self) -> bool:
+        """Some neighbour is at work already."""
+        states = (PresenceState.TRAINING, PresenceState.FINISHED)
+        return any(peer.state in states for peer in self._peers())
 
     async def _wait_for_the_end(self) -> str:
         """Until the word `end`, the time limit, or until nobody is left to answer to."""

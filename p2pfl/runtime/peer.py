@@ -5,6 +5,7 @@ from pathlib import Path
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
+from p2pfl.runtime.company import Company
 from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
 from p2pfl.runtime.recorder import Recorder
@@ -24,6 +25,7 @@ async def run_node(
     tell: Tell | None = None,
     record: Path | None = None,
     checkpoints: Path | None = None,
+    company: Company | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run, over an entered transport, until the run ends.
 
@@ -33,6 +35,7 @@ async def run_node(
     how long a node that stands alone stays at the end, so that neighbours still mix its model.
     `record`: the folder for the record of this life, from which it can be repeated. `checkpoints`:
     the folder where the node keeps what it is, and from which it goes on if it finds itself there.
+    `company`: whom it waits for before it starts, without `go`.
 
     Raises:
         ConfigError, DataError: the experiment has no such node, or no data for it, or a checkpoint
@@ -66,6 +69,7 @@ async def run_node(
         tell=tell,
         recorder=None if record is None else Recorder(machine, record, experiment=experiment),
         keeper=keeper,
+        company=company,
     )
     beside = place.algorithm.capabilities.beside
     membership = Membership(

@@ -9,10 +9,11 @@ from typing import Final
 from p2pfl.codec.frame import Frame, encode, frame_digest
 from p2pfl.codec.parts import Stamp, part_count, split
 from p2pfl.codec.tensors import Dtype
+from p2pfl.errors import TransportError
 from p2pfl.messages import Incarnation, Message, ModelMessage, Presence
 from p2pfl.transport import topics
 from p2pfl.transport.base import Traffic
-from p2pfl.transport.link import Connection
+from p2pfl.transport.link import Connection, Disconnected
 from p2pfl.transport.outbox import Letter, Outbox, Outgoing
 from p2pfl.transport.words import Claim, Head, encode_row
 from p2pfl.types import NodeId
@@ -108,7 +109,10 @@ class Sender:
         for slot, count in enumerate(self._slot_counts):
             names += [topics.part(self._run, self._node, slot, i) for i in range(count)]
         names.append(topics.presence(self._run, self._node))
-        await _publish_all(connection, ((name, b"") for name in names), retain=True)
+        try:
+            await _publish_all(connection, ((name, b"") for name in names), retain=True)
+        except* Disconnected:
+            raise TransportError("the broker was gone before the run could be tidied up") from None
 
     async def _send_one(self, connection: Connection) -> bool:
         if self._answers:

@@ -1,0 +1,297 @@
+"""Parties that share only a broker: the first describes the run, the others read it there."""
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from p2pfl.config.load import config_from_mapping
+from p2pfl.config.schema import BrokerConfig, ExperimentConfig, TopologyConfig
+from p2pfl.config.write import config_to_toml
+from p2pfl.errors import ConfigError, RefusedError
+from p2pfl.experiment import Experiment
+from p2pfl.messages import Presence, PresenceState
+from p2pfl.own_data import OwnData
+from p2pfl.runtime.company import START_WAIT_S, Company
+from p2pfl.runtime.life import NodeOutcome, Tell
+from p2pfl.runtime.peer import run_node
+from p2pfl.transport.broker import EmbeddedBroker, Engine
+from p2pfl.transport.invitation import (
+    USER,
+    Invitation,
+    make_certificate,
+    new_password,
+    pin_certificate,
+)
+from p2pfl.transport.manifest import Manifest
+from p2pfl.transport.place import new_run_id
+from p2pfl.types import NodeId
+
+if TYPE_CHECKING:
+    from p2pfl.transport.mqtt import Observer
+
+ABSENT_LINGER_S: Final = 5.0
+"""A party stays so long after its own end, so that its neighbours still mix its last model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """How one machine takes part."""
+
+    folder: Path
+    """Where it keeps certificates and checkpoints, and finds the user's own modules."""
+    own: Callable[[ExperimentConfig], OwnData | None]
+    """Its data, once it knows the experiment; None: as the experiment says."""
+    node: str | None = None
+    """Its name in the graph; None: the first place that is free."""
+    tell: Tell | None = None
+    checkpoints: Path | None = None
+    allowed: Collection[str] = ()
+    """Modules of this machine that a run from elsewhere may name."""
+    least: int | None = None
+    """Start when so many neighbours are there; None: all, or after half a minute."""
+
+
+def shareable(experiment: Experiment) -> Experiment:
+    """The experiment as other machines can read it: no path of this one in it."""
+    config = experiment.config
+    topology = config.topology
+    if topology.kind == "file":
+        graph = experiment.topology.graph
+        topology = TopologyConfig(
+            kind="edges",
+            edges=tuple((graph.nodes[a], graph.nodes[b]) for a, b in graph.edges),
+            directed=graph.directed,
+            weights=topology.weights,
+        )
+    data = replace(config.data, folder="")
+    shared = replace(config, topology=topology, data=data, broker=BrokerConfig())
+    return Experiment(shared, folder=experiment.folder)
+
+
+@asynccontextmanager
+async def hosted_run(
+    experiment: Experiment,
+    *,
+    folder: Path,
+    names: list[str],
+    bind: str,
+    port: int,
+    engine: Engine,
+    schema: str,
+    waiting: Callable[[int], None],
+) -> AsyncIterator[tuple[Invitation, Manifest]]:
+    """A broker that other machines reach, with the experiment's run in it; yields how to join.
+
+    At the end the broker stops when the others are done, too. `waiting` is
+    told how many are still there.
+
+    Raises:
+        ConfigError, TransportError: the broker cannot start here.
+    """
+    from p2pfl.transport.mqtt import Observer
+
+    certificate, key, fingerprint = await asyncio.to_thread(make_certificate, folder, names)
+    password = new_password()
+    broker = EmbeddedBroker(
+        engine,
+        host=bind,
+        port=port,
+        folder=folder / "broker",
+        users={USER: password},
+        tls_cert=certificate,
+        tls_key=key,
+    )
+    async with broker:
+        name = experiment.config.name
+        manifest = Manifest(
+            run=new_run_id(name),
+            name=name,
+            digest=experiment.digest,
+            schema=schema,
+            nodes=tuple(experiment.places),
+            experiment=config_to_toml(experiment.config),
+        )
+        invitation = Invitation(
+            host=names[0],
+            port=broker.port,
+            run=manifest.run,
+            password=password,
+            fingerprint=fingerprint,
+        )
+        near = replace(invitation, host="localhost" if "localhost" in names else names[0])
+        async with Observer(near.url, password=password, ca_file=certificate) as observer:
+            await observer.publish_manifest(manifest)
+            attendance = _Attendance()
+            task = asyncio.create_task(attendance.follow(observer, manifest), name="attendance")
+            try:
+                yield invitation, manifest
+                await attendance.empty(waiting)
+                await observer.clear_run(manifest)
+            finally:
+                task.cancel()
+
+
+class _Attendance:
+    """Who is there, from what the nodes say of themselves."""
+
+    def __init__(self) -> None:
+        self.there: set[NodeId] = set()
+        self._changed = asyncio.Event()
+
+    async def follow(self, observer: "Observer", manifest: Manifest) -> None:
+        """Listen, forever."""
+        async for heard in observer.watch(manifest.run, manifest.nodes):
+            if isinstance(heard.what, Presence):
+                gone = heard.what.state in (PresenceState.LEFT, PresenceState.LOST)
+                (self.there.discard if gone else self.there.add)(heard.node)
+                self._changed.set()
+
+    async def empty(self, waiting: Callable[[int], None]) -> None:
+        """Return when nobody is there any more; `waiting` is told how many still are."""
+        while self.there:
+            waiting(len(self.there))
+            self._changed.clear()
+            await self._changed.wait()
+
+
+async def read_run(invitation: Invitation, folder: Path) -> tuple[Manifest, Path]:
+    """The run's manifest, and the file with the certificate that the token pins.
+
+    Raises:
+        RefusedError: it is another broker, or it has no such run, or the run is over.
+        TransportError: the broker cannot be reached.
+    """
+    from p2pfl.transport.mqtt import Observer
+
+    pinned = await asyncio.to_thread(pin_certificate, invitation, folder)
+    async with Observer(invitation.url, password=invitation.password, ca_file=pinned) as observer:
+        manifest = await observer.read_manifest(invitation.run)
+    if manifest is None:
+        raise RefusedError(f"there is no run {invitation.run!r} at that broker; ask for a new line")
+    if manifest.state == "ended":
+        raise RefusedError(f"run {invitation.run} has ended: ask for a new line")
+    return manifest, pinned
+
+
+def experiment_of(manifest: Manifest, party: Party) -> Experiment:
+    """The experiment that a manifest describes, if nothing in it is code that is not allowed here.
+
+    Raises:
+        ConfigError: it names a module of the user's that `--allow` does not, or this version does
+            not know all that it says.
+    """
+    source = f"run {manifest.run}"
+    try:
+        table = tomllib.loads(manifest.experiment)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: its experiment is no TOML: {error}") from None
+    config = config_from_mapping(table, source=source)
+    own = party.own(config)
+    kinds = {"model": config.model.kind, "algorithm": config.algorithm.kind}
+    if own is None:
+        kinds["data"] = config.data.kind
+    for section, kind in kinds.items():
+        module = kind.partition(":")[0]
+        if ":" in kind and module not in party.allowed:
+            raise ConfigError(
+                f"{source}: its {section} is {kind!r}, code that must lie on this machine too; look"
+                f" at it, then allow it by --allow {module}"
+            )
+    experiment = Experiment(config, folder=party.folder)
+    if experiment.digest != manifest.digest:
+        raise RefusedError(
+            f"{source} has experiment {manifest.digest}, and its text gives {experiment.digest}"
+            " here: both sides need the same version of p2pfl"
+        )
+    return experiment
+
+
+def at_home(experiment: Experiment, node: NodeId, party: Party) -> Experiment:
+    """The experiment with this machine's data at `node`, if it has its own."""
+    own = party.own(experiment.config)
+    return experiment if own is None else experiment.at_home(node, own)
+
+
+async def take_part(
+    experiment: Experiment,
+    manifest: Manifest,
+    invitation: Invitation,
+    party: Party,
+    *,
+    ca_file: Path,
+    found: Callable[[NodeId], None],
+) -> NodeOutcome:
+    """Live one node's life in the run; `found` is told which, before it begins.
+
+    Raises:
+        RefusedError: no place is free, or the one named is taken.
+        ConfigError, DataError: this machine's data do not fit the run's model.
+        TransportError: the connection is beyond repair.
+    """
+    taken: list[str] = []
+    names = [party.node] if party.node is not None else list(manifest.nodes)
+    for name in names:
+        node = experiment.place(name).node
+        if party.node is None and not experiment.place(name).learns:
+            continue
+        try:
+            return await _live(
+                experiment, manifest, invitation, party, node, ca_file=ca_file, found=found
+            )
+        except RefusedError as refusal:
+            if party.node is not None or "already alive" not in str(refusal):
+                raise
+            taken.append(name)
+    raise RefusedError(
+        f"run {manifest.run}: all {len(taken)} places are taken; the graph of the experiment has"
+        " no more nodes"
+    )
+
+
+async def _live(
+    experiment: Experiment,
+    manifest: Manifest,
+    invitation: Invitation,
+    party: Party,
+    node: NodeId,
+    *,
+    ca_file: Path,
+    found: Callable[[NodeId], None],
+) -> NodeOutcome:
+    from p2pfl.transport.mqtt import MqttTransport
+
+    here = at_home(experiment, node, party)
+    trainer = await asyncio.to_thread(here.make_trainer, only=(node,))
+    if manifest.schema and trainer.schema != manifest.schema:
+        raise ConfigError(
+            f"this machine's data makes a model {trainer.schema}, and run {manifest.run} learns"
+            f" {manifest.schema}: the samples must have the same shape, and as many classes"
+        )
+    async with MqttTransport(
+        invitation.url,
+        run=manifest.run,
+        node=node,
+        password=invitation.password,
+        ca_file=ca_file,
+        dtype=here.config.network.codec,
+        chunk_bytes=here.config.broker.chunk_bytes,
+        manifest=manifest,
+    ) as transport:
+        return await run_node(
+            here,
+            node,
+            transport,
+            trainer=trainer,
+            linger_s=ABSENT_LINGER_S,
+            tell=party.tell,
+            checkpoints=party.checkpoints,
+            company=Company(
+                least=party.least,
+                wait_s=START_WAIT_S if party.least is None else None,
+                joined=lambda: found(node),
+            ),
+        )

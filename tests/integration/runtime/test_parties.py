@@ -1,0 +1,149 @@
+"""`p2pfl up` and `p2pfl join`: machines that share only the broker that the first one serves."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.broker
+
+TEXT = """
+name = "party"
+data = "digits"
+topology = { kind = "complete", nodes = 3 }
+model = { kind = "mlp", hidden = [16] }
+training = { learning_rate = 0.1, local_steps = 5 }
+compute = { step_s = 0.01 }
+stop = { time_s = 22.0 }
+evaluation = { every_s = 2.0 }
+"""
+
+
+class Commands:
+    """Commands of one test, each in its own folder, as on machines of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: list[Process] = []
+
+    async def start(self, where: str, *words: str, typed: str = "") -> Process:
+        folder = self.folder / where
+        folder.mkdir(exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "p2pfl", *words),
+            cwd=folder,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
+        self.running.append(process)
+        assert process.stdin is not None
+        process.stdin.write(typed.encode())
+        process.stdin.close()
+        return process
+
+    async def stop(self) -> None:
+        for process in self.running:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def said(process: Process, word: str) -> str:
+    """The next line with this word in it."""
+    assert process.stdout is not None
+    before = []
+    async for raw in process.stdout:
+        line = raw.decode()
+        before.append(line)
+        if word in line:
+            return line.strip()
+    raise AssertionError("".join(before))
+
+
+async def rest(process: Process) -> tuple[int, str]:
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+@pytest.fixture
+async def commands(tmp_path: Path) -> AsyncIterator[Commands]:
+    made = Commands(tmp_path)
+    yield made
+    await made.stop()
+
+
+async def up(commands: Commands, text: str = TEXT, *words: str) -> tuple[Process, str]:
+    """The first machine, and the line that it prints."""
+    (commands.folder / "first").mkdir()
+    (commands.folder / "first" / "party.toml").write_text(text)
+    process = await commands.start(
+        "first", "up", "party.toml", "--port", "0", "--host", "127.0.0.1", *words
+    )
+    return process, (await said(process, "p2pfl join")).removeprefix("p2pfl join ")
+
+
+async def test_a_second_and_a_third_party_join_by_one_line_with_data_of_their_own(
+    commands: Commands,
+) -> None:
+    first, line = await up(commands, TEXT, "--part", "1/3")
+    second = await commands.start("second", "join", line, "--part", "2/3")
+    assert "This machine is n1" in await said(second, "This machine")
+    rng = np.random.default_rng(0)
+    (commands.folder / "third").mkdir()
+    np.savez(
+        commands.folder / "third" / "my.npz",
+        x=rng.random((80, 64), np.float32),
+        y=rng.integers(0, 10, 80),
+        classes=np.array(10),
+    )
+    address, token = line.split("#")
+    third = await commands.start(
+        "third", "join", address, "--token-stdin", "--data", "my.npz", typed=f"{token}\n"
+    )
+    assert "This machine is n2" in await said(third, "This machine")
+    fourth = await commands.start("fourth", "join", line)
+    code, text = await rest(fourth)
+    assert (code, "all 3 places are taken" in text) == (2, True), text
+    for process, name in ((first, "n0"), (second, "n1"), (third, "n2")):
+        code, text = await rest(process)
+        assert code == 0, text
+        assert f"{name} finished after" in text
+    assert "Traceback" not in text
+    kept = list((commands.folder / "second" / "p2pfl-join").glob("*/checkpoints/n1.checkpoint"))
+    assert len(kept) == 1
+
+
+async def test_a_false_token_and_unknown_code_are_refused(commands: Commands) -> None:
+    text = TEXT.replace('model = { kind = "mlp", hidden = [16] }', 'model = "own:make_model"')
+    (commands.folder / "first").mkdir()
+    (commands.folder / "first" / "own.py").write_text(
+        "import torch\n\n\ndef make_model():\n    return torch.nn.Linear(64, 10)\n"
+    )
+    (commands.folder / "first" / "party.toml").write_text(text)
+    first = await commands.start("first", "up", "party.toml", "--port", "0", "--host", "127.0.0.1")
+    line = (await said(first, "p2pfl join")).removeprefix("p2pfl join ")
+    address, token = line.split("#")
+    other = token[:-6] + ("AAAAAA" if not token.endswith("AAAAAA") else "BBBBBB")
+    wrong_password = await rest(await commands.start("a", "join", f"{address}#{other}"))
+    assert wrong_password[0] == 2
+    assert "wrong or missing password" in wrong_password[1]
+    other = ("A" if token[0] != "A" else "B") + token[1:]
+    wrong_broker = await rest(await commands.start("a", "join", f"{address}#{other}"))
+    assert wrong_broker[0] == 2
+    assert "its certificate is another" in wrong_broker[1]
+    code, words = await rest(await commands.start("a", "join", line))
+    assert code == 2
+    assert "its model is 'own:make_model'" in words
+    assert "--allow own" in words
+    code, words = await rest(await commands.start("a", "join", line, "--allow", "own"))
+    assert code == 2
+    assert "cannot import 'own'" in words
+    taken = await rest(await commands.start("first", "join", line, "--allow", "own", "--id", "n0"))
+    assert taken[0] == 2
+    assert "'n0' is already alive" in taken[1]
