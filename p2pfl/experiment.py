@@ -27,6 +27,7 @@ from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.staleness import DiscountLaw, StalenessPolicy
+from p2pfl.tasks import quadratic_task_of, task_of
 from p2pfl.topology.build import Topology
 from p2pfl.types import NodeId, Vector
 from p2pfl.wiring import check_topology, make_topology
@@ -231,58 +232,25 @@ class Experiment:
         return LoopTrainer(task, one_thread=only is None)
 
     def _task(self, only: Collection[NodeId] | None) -> "Task":
-        from p2pfl.learning.task import build_task
-
-        c = self.config
         own = None if self._home is None else self._home[1].shares(self._home[0])
-        pooled = c.algorithm.kind == "centralized" or own is not None
-        first, second = c.training.betas
-        return build_task(
+        return task_of(
+            self.config,
             nodes=own or self.learners,
-            seed=c.seed,
-            data=c.data.kind,
-            model=c.model.kind,
+            pooled=self.config.algorithm.kind == "centralized" or own is not None,
             learning_rate=self.learning_rate,
-            batch_size=c.training.batch_size,
-            momentum=c.training.momentum,
-            weight_decay=c.training.weight_decay,
-            optimizer=c.training.optimizer,
-            betas=(first, second),
-            eps=c.training.eps,
-            clip_norm=c.training.clip_norm,
-            folder=c.data.folder,
-            samples=c.data.samples,
-            min_sequences=c.data.min_sequences,
-            partition="iid" if pooled else c.partition.kind,
-            alpha=c.partition.alpha,
-            min_partition_size=c.partition.min_partition_size,
-            shards_per_node=c.partition.shards_per_node,
-            hidden=c.model.hidden,
-            evaluation_samples=c.evaluation.samples,
             base=str(self.folder),
             keep=only,
         )
 
     def _quadratic_trainer(self) -> Trainer:
-        from p2pfl.learning.quadratics import QuadraticTrainer, build_quadratic_task
+        from p2pfl.learning.quadratics import QuadraticTrainer
 
         c, nodes = self.config, self.topology.graph.nodes
-        weights = {}
+        weights: Mapping[NodeId, float] = {}
         if self._weighs:
             weights = local_training.objective_weights(c, dict.fromkeys(nodes, 1))
-        task = build_quadratic_task(
-            nodes=nodes,
-            seed=c.seed,
-            learning_rate=self.learning_rate,
-            dimension=c.data.dimension,
-            condition=c.data.condition,
-            spread=c.data.spread,
-            noise=c.data.noise,
-            sites=c.data.sites,
-            momentum=c.training.momentum,
-            weight_decay=c.training.weight_decay,
-            clip_norm=c.training.clip_norm,
-            weights=tuple(weights.values()),
+        task = quadratic_task_of(
+            c, nodes=nodes, learning_rate=self.learning_rate, weights=tuple(weights.values())
         )
         return QuadraticTrainer(task.pooled(CENTRE) if c.algorithm.kind == "centralized" else task)
 

@@ -1,0 +1,85 @@
+"""What is learned, as the configuration says it: handed to `learning` as plain data."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from p2pfl.config.schema import ExperimentConfig
+from p2pfl.learning_rate import LearningRate
+from p2pfl.types import NodeId
+
+if TYPE_CHECKING:
+    from p2pfl.learning.quadratics import QuadraticTask
+    from p2pfl.learning.task import Task
+
+
+def task_of(
+    config: ExperimentConfig,
+    *,
+    nodes: Sequence[NodeId],
+    pooled: bool,
+    learning_rate: LearningRate,
+    base: str,
+    keep: Collection[NodeId] | None,
+) -> "Task":
+    """The task of these nodes; loads data and torch. `pooled`: dealt evenly, whatever is said.
+
+    Raises:
+        ConfigError: data, model and partition do not fit together.
+        DataError: the data is missing or torn, or a node would hold none.
+    """
+    from p2pfl.learning.task import build_task
+
+    c = config
+    first, second = c.training.betas
+    return build_task(
+        nodes=nodes,
+        seed=c.seed,
+        data=c.data.kind,
+        model=c.model.kind,
+        learning_rate=learning_rate,
+        batch_size=c.training.batch_size,
+        momentum=c.training.momentum,
+        weight_decay=c.training.weight_decay,
+        optimizer=c.training.optimizer,
+        betas=(first, second),
+        eps=c.training.eps,
+        clip_norm=c.training.clip_norm,
+        folder=c.data.folder,
+        samples=c.data.samples,
+        min_sequences=c.data.min_sequences,
+        partition="iid" if pooled else c.partition.kind,
+        alpha=c.partition.alpha,
+        min_partition_size=c.partition.min_partition_size,
+        shards_per_node=c.partition.shards_per_node,
+        hidden=c.model.hidden,
+        evaluation_samples=c.evaluation.samples,
+        base=base,
+        keep=keep,
+    )
+
+
+def quadratic_task_of(
+    config: ExperimentConfig,
+    *,
+    nodes: Sequence[NodeId],
+    learning_rate: LearningRate,
+    weights: tuple[float, ...],
+) -> "QuadraticTask":
+    """The quadratics of these nodes; loads no torch."""
+    from p2pfl.learning.quadratics import build_quadratic_task
+
+    c = config
+    return build_quadratic_task(
+        nodes=nodes,
+        seed=c.seed,
+        learning_rate=learning_rate,
+        dimension=c.data.dimension,
+        condition=c.data.condition,
+        spread=c.data.spread,
+        noise=c.data.noise,
+        sites=c.data.sites,
+        momentum=c.training.momentum,
+        weight_decay=c.training.weight_decay,
+        clip_norm=c.training.clip_norm,
+        weights=weights,
+    )
