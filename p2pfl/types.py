@@ -33,5 +33,5 @@ A = TypeVar("A", bound=Array)
 
 def frozen(array: A) -> A:
     """The same array, marked read-only: it can now be shared without copies."""
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array

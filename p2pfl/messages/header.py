@@ -32,7 +32,8 @@ class Header(NamedTuple):
     version: int
     """Number of completed local updates, k (for a server: of completed rounds)."""
     oldest_version: int
-    """The oldest version that the sender can still hand out (it keeps its last two)."""
+    """The oldest version that the sender can still hand out (its last one, or
+    more where versions are matched)."""
     sent_s: float
     """When the model was made, on the sender's monotonic clock. Comparable only with itself."""
     period_s: float = 0.0

@@ -1,5 +1,7 @@
 """All neighbours of one node, seen through the staleness policy at one moment."""
 
+# ruff: noqa: PLR1730 - this runs at every message of every node; max() costs five comparisons
+
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -41,18 +43,22 @@ class Neighbourhood:
         self.peers = {node: Peer(node, weight, policy) for node, weight in neighbours}
         self.since_s = 0.0
         """When this node started: a peer never heard of counts as alive for a floor from then."""
-        self._counts = policy.policy == "wait" or policy.metric in ("lag", "reads")
+        self.waits = exact or policy.policy == "wait"
+        """Training may have to wait for somebody."""
+        self.lasting = not exact and policy.policy != "wait" and policy.metric in ("missed", "age")
+        """What is seen depends on what was heard and on the time alone: the end of an update and
+        the beginning of the next one, which fall together, may share one sight."""
+        self._usual = policy.policy == "drop" and policy.metric == "missed"
         self._node = node
         self._schedule = tuple(each.neighbours for each in rounds)
         self._rounds = self._all_rounds()
-        self._sight: Sight | None = None
-        self._moment = (0.0, 0)
+        self._everybody = list(self.peers.values())
 
     def resume(self, peers: Iterable[Peer], *, since_s: float) -> None:
         """Go on from these records of the same peers."""
         self.peers = {peer.node: peer for peer in peers}
         self._rounds = self._all_rounds()
-        self._sight = None
+        self._everybody = list(self.peers.values())
         self.since_s = since_s
 
     def _all_rounds(self) -> list[list[tuple[Peer, float]]]:
@@ -63,17 +69,10 @@ class Neighbourhood:
         ] or [everybody]
 
     def look(self, version: int, now: float) -> Sight:
-        """The neighbours as this node, at `version`, may mix them now.
-
-        An update ends and the next begins at one moment, between which nothing can have been heard:
-        the same sight serves both (unless staleness is counted in versions or reads).
-        """
+        """The neighbours as this node, at `version`, may mix them now."""
         if self.exact:
             return self._look_exactly(version, now)
-        moment = (now, version if self._counts else 0)
-        if self._sight is None or moment != self._moment:
-            self._sight, self._moment = self._look_freshest(version, now), moment
-        return self._sight
+        return self._look_freshest(version, now)
 
     def look_at(self, node: NodeId, version: int, now: float) -> Neighbour:
         """One neighbour, as `look` would show its newest model; without a discount."""
@@ -89,16 +88,10 @@ class Neighbourhood:
             node, peer.weight, trust, live, finished, peer.version, header, vector, extra
         )
 
-    def changed(self) -> None:
-        """Something was heard: what was seen is no longer what there is to see."""
-        self._sight = None
-
     def count_reads(self) -> None:
         """One mix more has used the views at hand."""
-        for peer in self.peers.values():
+        for peer in self._everybody:
             peer.reads += 1
-        if self._counts:
-            self._sight = None
 
     def blockers(self, version: int, now: float) -> list[Peer]:
         """The live peers that training must wait for; empty: go on. Nobody waits for the dead."""
@@ -161,39 +154,77 @@ class Neighbourhood:
         return Sight(tuple(seen), tuple(readings), tuple(left_out), 0.0)
 
     def _look_freshest(self, version: int, now: float) -> Sight:
-        """Every newest model in one pass: it runs twice in every update of every node."""
-        measure, missed_of, since_s = self.policy.staleness, self.policy.missed, self.since_s
-        seen, readings, left_out, trusts, worst = [], [], [], [], 0.0
-        discounts = self.policy.policy == "discount"
-        for peer in self.peers.values():
-            node, weight, newest = peer.node, peer.weight, peer.newest
-            live = peer.live(now, since_s=since_s)
-            finished = peer.state is PresenceState.FINISHED
-            header, vector, extra, trust = None, None, None, 0.0
-            if newest is not None:
-                header = newest.header
-                held = header.version
-                age_s = peer.age_s(now)
-                missed = missed_of(age_s, peer.period_s)
-                lag = version - held if version > held else 0
-                staleness = measure(lag, peer.reads, age_s, missed)
-                if self._usable(peer, staleness, live=live, now=now):
-                    vector, extra, trust = newest.vector, newest.extra, 1.0
-                    if discounts:
-                        own = self.policy.discount(staleness)
-                        trusts.append((node, own))
-                        trust = self._agreed(own, header)
-                    worst = max(worst, staleness)
+        """Every newest model in one pass: it runs in every update of every node."""
+        seen: list[Neighbour] = []
+        readings: list[Reading] = []
+        left_out: list[NodeId] = []
+        trusts: list[tuple[NodeId, float]] = []
+        usual, limit, worst = self._usual, self.policy.limit, 0.0
+        for peer in self._everybody:
+            view = peer.view
+            if usual and view is not None and now <= peer.live_until_s:
+                # What `_see` comes to in the usual case, at a third of its cost.
+                age_s = now - peer.sent_s - peer.offset_s
+                if age_s < 0.0:
+                    age_s = 0.0
+                missed = age_s / peer.unit_s
+                if missed <= limit:
+                    held = peer.held
+                    lag = version - held if version > held else 0
+                    seen.append(view)
                     readings.append(
-                        Reading(node, held, weight * trust, lag, peer.reads, age_s, missed)
+                        Reading(peer.node, held, peer.weight, lag, peer.reads, age_s, missed)
                     )
-                else:
-                    left_out.append(node)
-            seen.append(
-                Neighbour(node, weight, trust, live, finished, peer.version, header, vector, extra)
+                    if missed > worst:
+                        worst = missed
+                    continue
+            neighbour, reading, staleness, own = self._see(peer, version, now)
+            seen.append(neighbour)
+            if reading is not None:
+                readings.append(reading)
+                worst = max(worst, staleness)
+                if own < 1.0:
+                    trusts.append((peer.node, own))
+            elif peer.newest is not None:
+                left_out.append(peer.node)
+        return Sight(tuple(seen), tuple(readings), tuple(left_out), worst, tuple(trusts))
+
+    def _see(
+        self, peer: Peer, version: int, now: float
+    ) -> tuple[Neighbour, Reading | None, float, float]:
+        """One neighbour; how it was read, if it may be mixed; how stale it is; the own trust."""
+        live = peer.live(now, since_s=self.since_s)
+        finished = peer.state is PresenceState.FINISHED
+        newest = peer.newest
+        if newest is None:
+            unknown = Neighbour(
+                peer.node, peer.weight, 0.0, live, finished, peer.version, None, None
             )
-        told = tuple(pair for pair in trusts if pair[1] < 1.0)
-        return Sight(tuple(seen), tuple(readings), tuple(left_out), worst, told)
+            return unknown, None, 0.0, 1.0
+        header = newest.header
+        reading, staleness = self.read(peer, version, now)
+        if not self._usable(peer, staleness, live=live, now=now):
+            left_out = Neighbour(
+                peer.node, peer.weight, 0.0, live, finished, peer.version, header, None
+            )
+            return left_out, None, staleness, 1.0
+        own = trust = 1.0
+        if self.policy.policy == "discount":
+            own = self.policy.discount(staleness)
+            trust = self._agreed(own, header)
+            reading = reading._replace(weight=peer.weight * trust)
+        neighbour = Neighbour(
+            peer.node,
+            peer.weight,
+            trust,
+            live,
+            finished,
+            peer.version,
+            header,
+            newest.vector,
+            newest.extra,
+        )
+        return neighbour, reading, staleness, own
 
     def _agreed(self, own: float, header: Header) -> float:
         """s_ij = min(s_ij, s_ji): both ends of a link count each other alike, or nearly."""
@@ -210,13 +241,12 @@ class Neighbourhood:
         if staleness > policy.limit or not peer.trusted:
             return False
         if policy.policy == "drop":
-            return peer.steady or not peer.gone(now)
+            return peer.view is not None or not peer.gone(now)
         return live or policy.policy == "none"
 
     def read(self, peer: Peer, version: int, now: float) -> tuple[Reading, float]:
         """One neighbour's newest model as it is mixed alone, and its staleness."""
-        assert peer.newest is not None
-        held, age_s = peer.newest.header.version, peer.age_s(now)
+        held, age_s = peer.held, peer.age_s(now)
         missed, lag = self.policy.missed(age_s, peer.period_s), max(0, version - held)
         reading = Reading(peer.node, held, peer.weight, lag, peer.reads, age_s, missed)
         return reading, self.policy.staleness(lag, peer.reads, age_s, missed)

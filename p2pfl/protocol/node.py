@@ -78,7 +78,7 @@ class Node:
         self.steps = 0
         self.refused: Counter[tuple[str, str]] = Counter()
         self.staleness_max = 0.0
-        self._voice = Voice(settings)
+        self._voice = Voice(settings, versions=settings.versions_kept if exact else 1)
         self._update_steps = settings.local_steps
         self._training = 0
         self._beat = 0
@@ -140,15 +140,14 @@ class Node:
         """Take one event at `now` seconds on a clock that never runs back; what to do about it."""
         effects: list[Effect] = []
         match event:
-            case Trained():
-                self._on_trained(event, now, effects)
             case Received():
                 self._on_received(event, now, effects)
+            case Trained():
+                self._on_trained(event, now, effects)
             case Woken(token):
                 self._on_woken(token, now, effects)
             case PeerLost(peer, incarnation):
                 record = self.neighbourhood.peers.get(peer)
-                self.neighbourhood.changed()
                 if record is not None and record.lose(incarnation, now):
                     grace_s = self.settings.policy.suspect_grace_s
                     effects.append(Wake(now + grace_s * 1.001, token=-1))
@@ -212,7 +211,7 @@ class Node:
         if steps_max is not None and self.steps >= steps_max:
             self._finish("steps", now, effects)
         else:
-            self._advance(now, effects)
+            self._advance(now, effects, sight if self.neighbourhood.lasting else None)
 
     def _on_received(self, event: Received, now: float, effects: list[Effect]) -> None:
         message = event.message
@@ -232,7 +231,6 @@ class Node:
         else:
             effects.extend(self._voice.answer(message))
             return
-        self.neighbourhood.changed()
         if not news:
             self.refused[(sender, "old")] += 1
             return
@@ -275,15 +273,19 @@ class Node:
         effects.extend(self._voice.hand_out(self.algorithm.opening(self.state), self.version, now))
         self._advance(now, effects)
 
-    def _advance(self, now: float, effects: list[Effect]) -> None:
-        """Go on if nothing is under way and nobody must be waited for."""
+    def _advance(self, now: float, effects: list[Effect], sight: Sight | None = None) -> None:
+        """Go on if nothing is under way and nobody must be waited for.
+
+        `sight`: what was seen a moment ago, if that still holds.
+        """
         if self.phase is Phase.REJOINING:
             self._rejoin(now, effects)
         if self.phase is not Phase.WAITING:
             return
-        if self._blocked(now, effects):
+        if self.neighbourhood.waits and self._blocked(now, effects):
             return
-        sight = self._look(now)
+        if sight is None:
+            sight = self._look(now)
         step = self.algorithm.advance(self.state, self._local(now), sight.neighbours)
         if step.mixed:
             self._record(sight, effects)
@@ -391,7 +393,7 @@ class Node:
 def _is_finite(vector: Vector) -> bool:
     """False if any coordinate is infinite or not a number.
 
-    One pass: a sum of squares is finite only if all are. It may overflow; then it is looked closer.
+    One pass: a sum of squares is finite only if all are. It may overflow, of which `vdot` does not
+    warn; then it is looked closer.
     """
-    with np.errstate(over="ignore"):
-        return isfinite(vector.dot(vector)) or bool(np.isfinite(vector).all())
+    return isfinite(np.vdot(vector, vector)) or bool(np.isfinite(vector).all())

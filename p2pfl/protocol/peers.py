@@ -1,9 +1,11 @@
 """What a node knows of one neighbour: its newest models, its signs of life, its clock's offset."""
 
+# ruff: noqa: PLR1730 - this runs at every message of every node; max() costs five comparisons
+
 from dataclasses import dataclass
 from math import inf
 
-from p2pfl.messages import Incarnation, ModelMessage, Presence, PresenceState
+from p2pfl.messages import Incarnation, ModelMessage, Neighbour, Presence, PresenceState
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId
 
@@ -18,7 +20,13 @@ class Peer:
     incarnation: Incarnation | None = None
     newest: ModelMessage | None = None
     previous: ModelMessage | None = None
-    """The model before the newest, or an older version that was asked for."""
+    """Where versions are matched: the model before the newest, or an older one asked for."""
+    held: int = -1
+    """The newest model's version."""
+    sequence: int = -1
+    """The newest model's sequence."""
+    sent_s: float = 0.0
+    """When the newest model was made, on the peer's clock."""
     trusted: bool = False
     """False while the newest model is only a retained one whose sender has shown no life."""
     reads: int = 0
@@ -35,13 +43,13 @@ class Peer:
     finished_s: float | None = None
     asked: int = -1
     """The version that was asked for and has not come yet."""
-    steady: bool = False
-    """Its newest model is trusted, its sender neither suspect, finished nor gone: the usual case,
-    in which the next three say all that a mix must know."""
-    made_s: float = 0.0
-    """When the newest model was made, on the own clock."""
+    view: Neighbour | None = None
+    """The neighbour as a mix sees it in the usual case: its newest model is trusted, its sender
+    neither suspect, finished nor gone. Its age and the next three say all else that a mix asks."""
     period_s: float = 0.0
     """The publish period last announced, in a header or a beat; 0: unknown."""
+    unit_s: float = 1.0
+    """The age that counts as one missed period."""
     live_until_s: float = -inf
     """Silence beyond this means death."""
 
@@ -51,16 +59,19 @@ class Peer:
         A late model never replaces a newer one; duplicates change nothing.
         """
         header = message.header
-        if not self._same_life(header.incarnation):
+        if header.incarnation is not self.incarnation and not self._same_life(header.incarnation):
             return False
         if not retained:
             self._hear(now, header.sent_s)
-        newest = self.newest
-        if newest is not None and header.sequence <= newest.header.sequence:
+        if header.sequence <= self.sequence:
             self._settle()
             return self._keep_asked_for(message, exact)
-        self.previous, self.newest = newest, message
-        self.version = max(self.version, header.version)
+        if exact is not None:
+            self.previous = self.newest
+        self.newest = message
+        self.held, self.sequence, self.sent_s = header.version, header.sequence, header.sent_s
+        if self.held > self.version:
+            self.version = self.held
         self.reads = 0
         self.trusted = not retained
         self._settle()
@@ -86,8 +97,7 @@ class Peer:
         elif not retained:
             self._hear(now, presence.sent_s)
             self.beat_period_s = presence.period_s
-            held = self.newest
-            self.trusted |= held is not None and held.header.version == presence.version
+            self.trusted |= self.newest is not None and self.held == presence.version
         self._settle()
         return True
 
@@ -107,7 +117,7 @@ class Peer:
 
     def live(self, now: float, *, since_s: float) -> bool:
         """True while the peer counts as alive; one never heard of gets the floor from `since_s`."""
-        if self.steady:
+        if self.view is not None:
             return now <= self.live_until_s
         if self.gone(now):
             return False
@@ -131,8 +141,7 @@ class Peer:
             until_s = min(now, self.finished_s)
         elif self.offset_s == inf:
             return inf
-        age_s = until_s - self.newest.header.sent_s - self.offset_s
-        return max(0.0, age_s)
+        return max(0.0, until_s - self.sent_s - self.offset_s)
 
     def at_version(self, version: int) -> ModelMessage | None:
         """The peer's model of exactly this version, if it is held."""
@@ -144,7 +153,7 @@ class Peer:
     def _same_life(self, incarnation: Incarnation) -> bool:
         """Begin a new record at a newer incarnation; False for an older one."""
         known = self.incarnation
-        if incarnation is known or incarnation == known:
+        if incarnation == known:
             return True
         if known is not None and incarnation < known:
             return False
@@ -156,31 +165,47 @@ class Peer:
         self.heard_s = self.lost_s = self.finished_s = None
         self.state = PresenceState.JOINING
         self.beat_period_s = self.period_s = 0.0
-        self.version = self.asked = -1
-        self.steady = False
+        self.version = self.held = self.sequence = self.asked = -1
+        self.view = None
         return True
 
     def _settle(self) -> None:
         """Derive, once per message, what every mix asks for."""
         newest, heard_s = self.newest, self.heard_s
+        period_s = self.beat_period_s
         if newest is None:
-            self.period_s = self.beat_period_s
+            self.period_s = period_s
             return
-        announced_s = newest.header.period_s
-        self.period_s = max(self.beat_period_s, announced_s)
-        self.steady = (
-            self.trusted
-            and heard_s is not None
-            and self.lost_s is None
-            and (self.state is PresenceState.TRAINING or self.state is PresenceState.JOINING)
-        )
-        if heard_s is not None:
-            self.made_s = newest.header.sent_s + self.offset_s
-            self.live_until_s = heard_s + self.policy.silence_max_s(self.period_s)
+        header = newest.header
+        if header.period_s > period_s:
+            period_s = header.period_s
+        self.period_s = period_s
+        self.view = None
+        if heard_s is None:
+            return
+        policy, state = self.policy, self.state
+        self.unit_s = policy.least_period_s
+        if period_s > self.unit_s:
+            self.unit_s = period_s
+        self.live_until_s = heard_s + policy.silence_max_s(period_s)
+        usual = state is PresenceState.TRAINING or state is PresenceState.JOINING
+        if usual and self.trusted and self.lost_s is None:
+            self.view = Neighbour(
+                self.node,
+                self.weight,
+                1.0,
+                True,
+                False,
+                self.version,
+                header,
+                newest.vector,
+                newest.extra,
+            )
 
     def _hear(self, now: float, sent_s: float) -> None:
         offset_s = now - sent_s
-        self.offset_s = min(self.offset_s, offset_s)
+        if offset_s < self.offset_s:
+            self.offset_s = offset_s
         self.heard_s = now
         self.lost_s = None
         self.beat_period_s = 0.0

@@ -25,10 +25,10 @@ PERIOD_MEMORY: Final = 0.7
 class Voice:
     """Makes messages and remembers what was said last and when.
 
-    Holds two models, or as many as the settings say that a neighbour may still ask for.
+    Holds `versions` models: more than one where a neighbour may ask for one that is not the newest.
     """
 
-    def __init__(self, settings: NodeSettings) -> None:
+    def __init__(self, settings: NodeSettings, *, versions: int) -> None:
         self.incarnation = Incarnation(0, 0)
         self.trusts: tuple[tuple[NodeId, float], ...] = ()
         """What the node told of its trust in neighbours goes out with its models."""
@@ -37,6 +37,7 @@ class Voice:
         self.signed_s = 0.0
         """Last sign of life, model or presence, on the own clock."""
         self._settings = settings
+        self._versions = versions
         self._sequence = 0
         self._period_s = 0.0
         self._published_s: float | None = None
@@ -52,7 +53,17 @@ class Voice:
         """The same for what is said again or answered: it says nothing about the publish period."""
         effects: list[Effect] = []
         for out in outgoing:
-            effects.extend(self._effects(out, version, now))
+            message = self._message(out, version, now)
+            if out.to:
+                effects.extend([Send(peer, message) for peer in out.to])
+                continue
+            self._recent = (*self._recent, message)[-self._versions :]
+            rounds = self._settings.rounds
+            if rounds:
+                hearers = rounds[version % len(rounds)].hearers
+                effects.extend([Send(peer, message) for peer in hearers])
+            else:
+                effects.append(Publish(message))
         return effects
 
     def sign(self, state: PresenceState, version: int, now: float) -> Effect:
@@ -78,31 +89,16 @@ class Voice:
                 return [Send(request.node, message)]
         return [Send(request.node, message) for message in self._recent[-1:]]
 
-    def _effects(self, out: Outgoing, version: int, now: float) -> list[Effect]:
+    def _message(self, out: Outgoing, version: int, now: float) -> ModelMessage:
+        settings = self._settings
         self._sequence += 1
         self.signed_s = now
-        extra = None if out.extra is None else frozen(out.extra)
-        message = ModelMessage(self._header(out, version, now), frozen(out.vector), extra)
-        if out.to:
-            return [Send(peer, message) for peer in out.to]
-        self._recent = (*self._still_kept, message)
-        rounds = self._settings.rounds
-        if rounds:
-            return [Send(peer, message) for peer in rounds[version % len(rounds)].hearers]
-        return [Publish(message)]
-
-    @property
-    def _still_kept(self) -> tuple[ModelMessage, ...]:
-        """What remains when one more model is remembered."""
-        return self._recent[1 - self._settings.versions_kept :]
-
-    def _header(self, out: Outgoing, version: int, now: float) -> Header:
-        kept = self._still_kept
+        kept = self._recent[1 - self._versions :] if self._versions > 1 else ()
         oldest = kept[0].header.version if kept else version
-        return Header(
-            run=self._settings.run,
-            schema=self._settings.schema,
-            node=self._settings.node,
+        header = Header(
+            run=settings.run,
+            schema=settings.schema,
+            node=settings.node,
             incarnation=self.incarnation,
             sequence=self._sequence,
             version=version,
@@ -111,12 +107,14 @@ class Voice:
             period_s=self._period_s,
             kind=out.kind,
             local_steps=self.local_steps,
-            samples=self._settings.samples,
-            degree=len(self._settings.neighbours),
+            samples=settings.samples,
+            degree=len(settings.neighbours),
             epoch=out.epoch,
             words=out.words,
             trusts=self.trusts,
         )
+        extra = None if out.extra is None else frozen(out.extra)
+        return ModelMessage(header, frozen(out.vector), extra)
 
     def _measure_period(self, now: float) -> None:
         if self._published_s is not None:

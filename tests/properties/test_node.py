@@ -169,3 +169,17 @@ def test_a_neighbours_clock_does_not_matter(history: list[Step], offset_s: float
     for peer, record in honest.node.neighbourhood.peers.items():
         other = shifted.node.neighbourhood.peers[peer]
         assert np.isclose(record.age_s(now), other.age_s(now), atol=1e-6)
+
+
+@given(history=st.lists(steps, max_size=60), later_s=st.floats(0.0, 30.0))
+@settings(max_examples=200, deadline=None)
+def test_the_short_way_of_looking_sees_what_the_long_one_sees(
+    history: list[Step], later_s: float
+) -> None:
+    bench = make_bench(StalenessPolicy())
+    play(bench, history)
+    now = sum(step.wait_s for step in history) + later_s
+    neighbourhood = bench.node.neighbourhood
+    short = neighbourhood.look(bench.node.version, now)
+    neighbourhood._usual = False
+    assert neighbourhood.look(bench.node.version, now) == short

@@ -55,7 +55,6 @@ def test_each_update_is_published_as_the_next_version() -> None:
     effects = bench.trained(1.0)
     (message,) = published(effects)
     assert (message.header.version, message.header.sequence) == (1, 2)
-    assert message.header.oldest_version == 0
     assert only_train(effects).first_step == 2
     assert bench.node.steps == 2
 
@@ -178,10 +177,12 @@ def test_messages_that_a_node_may_not_take_are_counted_by_reason() -> None:
 
 
 def test_a_neighbour_that_asks_gets_one_of_the_last_two_versions_or_learns_what_is_left() -> None:
-    bench = make_bench()
+    bench = make_bench(algorithm=DPSGD())
     bench.start()
-    bench.trained(1.0)
-    bench.trained(2.0)
+    for version in (0, 1):
+        bench.model("n1", version, version + 0.5)
+        bench.model("n2", version, version + 0.5)
+        bench.trained(version + 1.0)
     for version in (1, 2):
         (send,) = bench.tell(Received(VersionRequest("run", N1, version)), 3.0)
         assert isinstance(send, Send)
@@ -191,6 +192,21 @@ def test_a_neighbour_that_asks_gets_one_of_the_last_two_versions_or_learns_what_
     assert isinstance(send, Send)
     assert isinstance(send.message, ModelMessage)
     assert send.message.header.oldest_version == 1
+
+
+def test_where_versions_are_not_matched_only_the_newest_model_is_kept() -> None:
+    bench = make_bench()
+    bench.start()
+    bench.trained(1.0)
+    (send,) = bench.tell(Received(VersionRequest("run", N1, 0)), 2.0)
+    assert isinstance(send, Send)
+    assert isinstance(send.message, ModelMessage)
+    assert (send.message.header.version, send.message.header.oldest_version) == (1, 1)
+    bench.model("n1", 4, 3.0)
+    bench.model("n1", 5, 4.0)
+    peer = bench.node.neighbourhood.peers[N1]
+    assert peer.held == 5
+    assert peer.previous is None
 
 
 def test_a_rejoining_node_adopts_the_mean_of_its_neighbours_and_their_version() -> None:
