@@ -53,7 +53,15 @@ def check_topology(topology: Topology, needs: Capabilities, *, label: str) -> No
             "do not exist and some nodes' data would count more than others'; give an "
             "undirected topology"
         )
-    elif not needs.synchronous and not needs.column_stochastic:
+    if needs.conserving and not topology.symmetric:
+        static = f'the weights "{topology.weights}" of this graph', 'take "metropolis"'
+        changing = f'the rounds of "{topology.kind}"', 'take another schedule, e.g. "base"'
+        weights, remedy = static if schedule is None else changing
+        raise ConfigError(
+            f"{label} needs w_ij = w_ji on every link, and {weights} are not so: the sums that it "
+            f"keeps over all nodes would not hold; {remedy}"
+        )
+    if schedule is None and not needs.synchronous and not needs.column_stochastic:
         _check_signs(topology, label=label)
 
 

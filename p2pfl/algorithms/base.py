@@ -39,6 +39,8 @@ class Capabilities:
     """Reads each live neighbour at exactly its own version, and waits for it."""
     undirected: bool = True
     """Needs a symmetric mixing matrix, hence an undirected, constant graph."""
+    conserving: bool = False
+    """Keeps sums over all nodes by what neighbours exchange: needs w_ij = w_ji on every link."""
     central: bool = False
     """Runs on a star around a server."""
     column_stochastic: bool = False

@@ -63,7 +63,11 @@ class GradientTracking(BaseAlgorithm[TrackState]):
     def capabilities(self) -> Capabilities:
         """Synchronous; the tracker travels exactly, beside the model."""
         return Capabilities(
-            synchronous=True, scheduled=True, plain_sgd=True, beside=Beside("float32")
+            synchronous=True,
+            scheduled=True,
+            conserving=True,
+            plain_sgd=True,
+            beside=Beside("float32"),
         )
 
     def at(self, place: Surroundings) -> Self:

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 from p2pfl.algorithms.base import Algorithm, Capabilities
+from p2pfl.algorithms.d2 import D2
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
 from p2pfl.algorithms.fedadam import FedAdamServer
@@ -47,6 +48,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "local_sgd": Gossip("Local SGD", LocalSGD),
     "dsgdm": Gossip("DSGDm", DSGDm),
     "qg_dsgdm": Gossip("QG-DSGDm", QGDSGDm),
+    "d2": Gossip("D2", D2),
     "gradient_tracking": Gossip("gradient tracking", GradientTracking),
     "track_mix": Gossip("TrackMix", TrackMix),
 }

@@ -71,6 +71,18 @@ def steady_bias(
     return relative_error(x, optimum=weighted_optimum(curvature, optima), optima=optima)
 
 
+def cancelling_model(
+    curvature: ArrayLike, optima: ArrayLike, *, learning_rate: float, local_steps: int = 1
+) -> Real:
+    """The model `[d]` at which the local updates of all nodes sum to zero.
+
+    There ends what averages exactly or corrects its bias by what mixing moves (D2, RelaySum,
+    FedAvg with all clients). With one local step it is the optimum.
+    """
+    a, b = full_curvature(curvature, optima)
+    return weighted_optimum(_steps(a, learning_rate, local_steps), b)
+
+
 def disagreement(models: ArrayLike) -> float:
     """The consensus distance: root mean square distance of the models `[n, d]` to their mean."""
     x = np.asarray(models, dtype=np.float64)

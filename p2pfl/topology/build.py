@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from math import isclose
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -69,9 +70,27 @@ class Topology:
             return self.given
         return weight_rows(self.graph, weights=cast("WeightsName", self.weights))
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether w_ij = w_ji on every link, in every round, up to rounding."""
+        if self.schedule is None:
+            return _symmetric(self.rows())
+        return all(
+            _symmetric(dict(zip(self.graph.nodes, rows, strict=True)))
+            for rows in self.schedule.rounds
+        )
+
     def matrix(self) -> Matrix:
         """The dense mixing matrix `[n, n]`, for small graphs; of a schedule: the expected one."""
         return matrix_of_rows(self.rows())
+
+
+def _symmetric(rows: Mapping[NodeId, WeightRow]) -> bool:
+    weights = {(node, peer): weight for node, row in rows.items() for peer, weight in row}
+    return all(
+        isclose(weight, weights.get((peer, node), 0.0), rel_tol=1e-9)
+        for (node, peer), weight in weights.items()
+    )
 
 
 def build_topology(

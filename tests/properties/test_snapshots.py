@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.bench import Bench, make_bench, vector
 
 from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.d2 import D2
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
 from p2pfl.algorithms.gradient_tracking import GradientTracking
@@ -48,7 +49,8 @@ def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -
 
 
 @pytest.mark.parametrize(
-    "rule", [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm(), QGDSGDm(), GradientTracking()]
+    "rule",
+    [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm(), QGDSGDm(), GradientTracking(), D2()],
 )
 @given(before=MOVES, after=MOVES)
 def test_a_node_resumed_from_a_snapshot_decides_the_same(

@@ -86,6 +86,7 @@ CLAIMS: Mapping[str, Claim] = {
     "gradient_tracking": Claim(
         unbiased, tables={"training": {"learning_rate": 0.02}}, time_s=1500.0
     ),
+    "d2": Claim(unbiased, time_s=2000.0),
     "fedavg": Claim(unbiased, time_s=900.0),
     "fedprox": Claim(unbiased, time_s=900.0),
     "fedavgm": Claim(unbiased, tables={"algorithm": {"server_momentum": 0.5}}, time_s=900.0),

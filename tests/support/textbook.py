@@ -37,6 +37,16 @@ def gradient_tracking(w: Models, g: Gradient, x: Models, *, rate: float, rounds:
     return x - rate * y
 
 
+def d2(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int) -> Models:
+    """X+ = W~ (2 X - X- - gamma (G - G-)), W~ = (I + W) / 2; given back without the last W~."""
+    lazy = (np.eye(len(w)) + w) / 2.0
+    before, x = x, lazy @ (x - rate * g(x))
+    for _ in range(1, rounds):
+        inside = 2.0 * x - before - rate * (g(x) - g(before))
+        before, x = x, lazy @ inside
+    return inside
+
+
 def dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, beta: float) -> Models:
     """M+ = beta M + G(W X), X+ = W X - gamma M+."""
     m = np.zeros_like(x)

@@ -52,6 +52,26 @@ def test_a_directed_graph_under_pull_mix_is_refused_with_the_reason() -> None:
         _ = make(topology=directed).places
 
 
+@pytest.mark.parametrize("kind", ["d2", "gradient_tracking"])
+def test_weights_that_differ_by_direction_are_refused_where_sums_must_hold(kind: str) -> None:
+    star = {"kind": "star", "nodes": 5}
+    assert make(topology=star, algorithm={"kind": kind}).topology.symmetric
+    uniform = make(topology={**star, "weights": "uniform"}, algorithm={"kind": kind})
+    with pytest.raises(ConfigError, match=r"w_ij = w_ji .*uniform.*metropolis"):
+        _ = uniform.places
+    regular = {"kind": "ring", "nodes": 5, "weights": "uniform"}
+    assert make(topology=regular, algorithm={"kind": kind}).topology.symmetric
+
+
+def test_one_way_rounds_are_refused_where_sums_must_hold() -> None:
+    tracking = {"kind": "gradient_tracking"}
+    one_way = {"kind": "one_peer_exponential", "nodes": 8}
+    with pytest.raises(ConfigError, match=r"w_ij = w_ji .*one_peer_exponential.*base"):
+        _ = make(topology=one_way, algorithm=tracking).places
+    mutual = {"kind": "base", "nodes": 8, "degree": 1}
+    assert make(topology=mutual, algorithm=tracking).topology.symmetric
+
+
 def test_a_disconnected_graph_is_refused_by_name() -> None:
     edges = [["a", "b"], ["c", "d"]]
     with pytest.raises(ConfigError, match=r"connected|reach"):

@@ -97,6 +97,15 @@ def test_a_complete_graph_has_no_bias() -> None:
     assert found == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("curvature", [CURVATURE, FULL], ids=["diagonal", "full"])
+def test_at_the_cancelling_model_local_updates_sum_to_zero(curvature: Real) -> None:
+    x = fixed_points.cancelling_model(curvature, OPTIMA, learning_rate=0.05, local_steps=4)
+    ends = _train(np.tile(x, (16, 1)), curvature, steps=4)
+    np.testing.assert_allclose(ends.mean(axis=0), x, atol=1e-12)
+    one = fixed_points.cancelling_model(curvature, OPTIMA, learning_rate=0.05)
+    np.testing.assert_allclose(one, weighted_optimum(curvature, OPTIMA), atol=1e-12)
+
+
 def test_disagreement_is_the_consensus_distance() -> None:
     assert fixed_points.disagreement([[1.0, 0.0], [-1.0, 0.0]]) == 1.0
     small = fixed_points.fixed_point(RING, CURVATURE, OPTIMA, learning_rate=0.01)
