@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from p2pfl.algorithms.base import (
     Advance,
     BaseAlgorithm,
@@ -26,7 +24,7 @@ from p2pfl.algorithms.base import (
 from p2pfl.algorithms.mixing import mix, scaled
 from p2pfl.algorithms.rounds import Held, Plan, StepSizes
 from p2pfl.messages import Neighbour
-from p2pfl.types import Positions, Rows, Vector
+from p2pfl.types import Positions, Rows, Vector, aligned_rows
 
 
 class RoundState(NamedTuple):
@@ -100,8 +98,9 @@ class DPSGDRounds:
     """All nodes' x(k) as rows; see `Rounds`."""
 
     def __init__(self, x0: Vector, scales: Sequence[float]) -> None:
-        self._x: Rows = np.tile(x0, (len(scales), 1))
-        self._start = np.empty_like(self._x)
+        self._x = aligned_rows(len(scales), x0.size)
+        self._x[:] = x0
+        self._start = aligned_rows(*self._x.shape)
         self._scaled = [(row, scale) for row, scale in enumerate(scales) if scale != 1.0]
         self._begun: list[Vector] = []
 

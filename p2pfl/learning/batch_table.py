@@ -30,15 +30,24 @@ class BatchTable:
     def positions(self, jobs: Sequence[TrainJob]) -> Indices:
         """Where every step's samples lie, `[jobs, steps B]`; 0 where a job has no such step."""
         steps = max(job.steps for job in jobs)
-        nodes = {job.node for job in jobs}
+        nodes = dict.fromkeys(job.node for job in jobs)
         if steps > self._steps or len(nodes) < len(jobs) or any(job.steps < steps for job in jobs):
             return self._one_by_one(jobs, steps)
-        rows = np.array([self._row[job.node] for job in jobs])
-        wanted = np.array([job.first_step for job in jobs])
+        return self._look_up([*nodes], np.array([job.first_step for job in jobs]), steps)
+
+    def lookup(self, nodes: Sequence[NodeId], first_steps: Indices, steps: int) -> Indices:
+        """The same for different nodes that take so many steps each, `[nodes, steps B]`."""
+        if steps > self._steps:
+            jobs = zip(nodes, first_steps.tolist(), strict=True)
+            return np.stack([self._batches.of(node).batches(first, steps) for node, first in jobs])
+        return self._look_up(nodes, first_steps, steps)
+
+    def _look_up(self, nodes: Sequence[NodeId], wanted: Indices, steps: int) -> Indices:
+        rows = np.array([self._row[node] for node in nodes])
         ahead = wanted - self._first[rows]
         for i in np.flatnonzero((ahead < 0) | (ahead + steps > self._steps)).tolist():
-            first = jobs[i].first_step
-            self._table[rows[i]] = self._batches.of(jobs[i].node).batches(first, self._steps)
+            first = int(wanted[i])
+            self._table[rows[i]] = self._batches.of(nodes[i]).batches(first, self._steps)
             self._first[rows[i]] = first
             ahead[i] = 0
         begin = rows * self._table.shape[1] + ahead * self._batch_size

@@ -20,12 +20,22 @@ from p2pfl.learning.flat import FlatModule
 from p2pfl.learning.gradients import GradientTerms
 from p2pfl.learning.loop_trainer import LoopTrainer
 from p2pfl.learning.optimizer import make_optimizer
-from p2pfl.learning.stacked_model import PlainGradient, StackedGradient, stacked_gradient
+from p2pfl.learning.stacked_model import PlainGradient, stacked_gradient
 from p2pfl.learning.stacked_scoring import StackedScoring, numbers_per_sample
+from p2pfl.learning.stacked_training import Stack, StackedTraining
 from p2pfl.learning.task import Task, scaled
 from p2pfl.learning.threads import one_thread
 from p2pfl.learning.trainer import Score, TrainJob, TrainOutcome
-from p2pfl.types import Array, NodeId, Vector, frozen
+from p2pfl.types import (
+    ALIGNMENT,
+    Array,
+    NodeId,
+    Positions,
+    Rows,
+    Vector,
+    aligned_rows,
+    frozen,
+)
 
 _NUMBERS: Final = {"cpu": 1 << 21, "cuda": 1 << 28}
 """Numbers that one batch works on: on a CPU 8 MiB, what its cache holds (the MLP 64-32-10 is
@@ -74,7 +84,16 @@ class BatchedTrainer:
             if why
         )
         """What is slower than it might be, and why; empty if all is batched."""
-        self._gradient: StackedGradient | None = None if isinstance(gradient, str) else gradient
+        self._training: StackedTraining | None = None
+        if not isinstance(gradient, str):
+            self._training = StackedTraining(
+                task,
+                gradient,
+                self._optimizer,
+                x=self._x,
+                y=self._y,
+                trainable=flat.trainable,
+            )
         self._scores_stacked = not refusal
         numbers = 3 * flat.dimension + 2 * task.batch_size * numbers_per_sample(
             flat.module, x[:1].cpu()
@@ -84,7 +103,7 @@ class BatchedTrainer:
             max(models, _ROWS_UNTRACED) if isinstance(gradient, PlainGradient) else models
         )
         """Models in one batch, a power of two."""
-        self._room: dict[str, NDArray[np.float32]] = {}
+        self._room: dict[str, Rows] = {}
         """Where rows are stacked: fresh memory for each batch costs as much as the copy."""
 
     @property
@@ -110,9 +129,20 @@ class BatchedTrainer:
         """How many training samples this node holds."""
         return self._task.samples(node)
 
+    @property
+    def takes_rows(self) -> bool:
+        """False where models are trained one at a time."""
+        return self._training is not None
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers a node's optimizer state has; 0: there is none."""
+        return self._optimizer.state_size(self.dimension)
+
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs, as many at once as is fastest; those of most steps first."""
-        if self._gradient is None:
+        training = self._training
+        if training is None:
             with one_thread():
                 return self._loop.train(jobs)
         order = sorted(range(len(jobs)), key=lambda i: -jobs[i].steps)
@@ -120,7 +150,7 @@ class BatchedTrainer:
         with self._lock, one_thread(), torch.no_grad():
             for begin in range(0, len(order), self._rows):
                 chosen = order[begin : begin + self._rows]
-                done = self._train_together([jobs[i] for i in chosen], self._gradient)
+                done = self._train_together([jobs[i] for i in chosen], training)
                 outcomes.update(zip(chosen, done, strict=True))
         return [outcomes[i] for i in range(len(jobs))]
 
@@ -137,41 +167,60 @@ class BatchedTrainer:
         scores = dict(zip([*rest, *shared], [*alone, *together], strict=True))
         return [scores[i] for i in range(len(nodes))]
 
+    def train_rows(
+        self,
+        rows: Rows,
+        nodes: Sequence[NodeId],
+        *,
+        first_step: int,
+        steps: int,
+        state: Rows | None = None,
+        correction: Rows | None = None,
+    ) -> NDArray[np.float64]:
+        """See `RowTrainer`."""
+        assert self._training is not None
+        losses = np.empty(len(rows))
+        with self._lock, one_thread(), torch.no_grad():
+            rates = self._rates([first_step], steps)
+            for begin in range(0, len(rows), self._rows):
+                some = slice(begin, begin + self._rows)
+                many = len(rows[some])
+                width = self._training.width(many)
+                models = self._in_place("start", rows[some], width)
+                states = None if state is None else self._in_place("state", state[some], width)
+                added = None
+                if correction is not None:
+                    added = self._stack("correction", correction[some], many)[:, : self._trainable]
+                first = np.full(many, first_step, np.int64)
+                stack = Stack(
+                    models=models,
+                    steps=[steps] * many,
+                    positions=self._padded(self._table.lookup(nodes[some], first, steps), width),
+                    rates=rates,
+                    terms=GradientTerms(clip_norm=self._task.clip_norm, correction=added),
+                    state=states,
+                )
+                losses[some] = self._training.train(stack).cpu().numpy() / steps
+                self._put_back(models, rows[some])
+                if states is not None and state is not None:
+                    self._put_back(states, state[some])
+        return losses
+
     def _train_together(
-        self, jobs: Sequence[TrainJob], gradient: StackedGradient
+        self, jobs: Sequence[TrainJob], training: StackedTraining
     ) -> list[TrainOutcome]:
-        """One batch of jobs, the longest first, so that those under way are the first rows."""
-        width, batch = gradient.width(len(jobs)), self._task.batch_size
-        stack = self._stack("start", [job.start for job in jobs], width)
-        state = self._state(jobs, width)
-        terms, rates = self._terms(jobs), self._rates(jobs)
-        positions = self._positions(jobs, width)
-        losses = torch.zeros(len(jobs), dtype=torch.float64, device=self._device)
-        left = [job.steps for job in jobs]
-        active = len(jobs)
-        for step in range(jobs[0].steps):
-            while left[active - 1] <= step:
-                active -= 1
-            width = gradient.width(active)
-            chosen = positions[:width, step * batch : (step + 1) * batch].reshape(-1)
-            x = scaled(self._x.index_select(0, chosen), self._task)
-            y = self._y.index_select(0, chosen)
-            gradients, found = gradient(
-                stack[:width],
-                x.view(width, batch, *x.shape[1:]),
-                y.view(width, batch, *y.shape[1:]),
-            )
-            gradients = gradients[:active]
-            moved = stack[:active, : self._trainable]
-            terms.first(active).apply(gradients, moved)
-            self._optimizer.step(
-                moved,
-                gradients,
-                None if state is None else state[:active],
-                rates if isinstance(rates, float) else rates[:active, step, None],
-            )
-            losses[:active] += found[:active]
-        return self._outcomes(jobs, stack, state, losses)
+        """One batch of jobs, the longest first."""
+        width = training.width(len(jobs))
+        stack = Stack(
+            models=self._stack("start", [job.start for job in jobs], width),
+            steps=[job.steps for job in jobs],
+            positions=self._padded(self._table.positions(jobs), width),
+            rates=self._rates([job.first_step for job in jobs], jobs[0].steps),
+            terms=self._terms(jobs),
+            state=self._state(jobs, width),
+        )
+        losses = training.train(stack)
+        return self._outcomes(jobs, stack.models, stack.state, losses)
 
     def _outcomes(
         self, jobs: Sequence[TrainJob], stack: Tensor, state: Tensor | None, losses: Tensor
@@ -188,19 +237,32 @@ class BatchedTrainer:
             )
         ]
 
-    def _stack(self, what: str, vectors: Sequence[Vector], width: int) -> Tensor:
+    def _in_place(self, what: str, rows: Rows, width: int) -> Tensor:
+        """Rows as a tensor in the same memory, or stacked where that will not do."""
+        fits = width == len(rows) and self._device.type == "cpu" and rows.flags.c_contiguous
+        # Elsewhere in memory the same products have other last bits.
+        if fits and rows.ctypes.data % ALIGNMENT == 0:
+            return torch.from_numpy(rows)
+        return self._stack(what, rows, width)
+
+    def _put_back(self, trained: Tensor, rows: Rows) -> None:
+        """Copy trained rows to where they came from, if they are not there."""
+        if trained.data_ptr() != rows.ctypes.data:
+            rows[:] = trained.cpu().numpy()[: len(rows)]
+
+    def _stack(self, what: str, vectors: Sequence[Vector] | Rows, width: int) -> Tensor:
         """Vectors as rows `[width, d]`; the padding repeats the first."""
         size = len(vectors[0])
         room = self._room.get(what)
         if room is None or len(room) < width:
-            room = self._room[what] = np.empty((max(width, self._rows), size), np.float32)
+            room = self._room[what] = aligned_rows(max(width, self._rows), size)
         stack = room[:width]
         np.concatenate(vectors, out=stack[: len(vectors)].reshape(-1))
         stack[len(vectors) :] = vectors[0]
         return torch.from_numpy(stack).to(self._device)
 
     def _state(self, jobs: Sequence[TrainJob], width: int) -> Tensor | None:
-        size = self._optimizer.state_size(self.dimension)
+        size = self.state_size
         if not size:
             return None
         fresh = np.zeros(size, np.float32)
@@ -223,20 +285,20 @@ class BatchedTrainer:
             clip_norm=self._task.clip_norm, correction=correction, proximal=proximal, anchor=anchor
         )
 
-    def _rates(self, jobs: Sequence[TrainJob]) -> float | Tensor:
+    def _rates(self, first_steps: Sequence[int], steps: int) -> float | Tensor:
         """The learning rate, or each job's at each of its steps, `[jobs, steps]` float64."""
         rate = self._task.learning_rate
         if rate.constant:
             return rate.base
-        steps = range(max(job.steps for job in jobs))
-        table = [[rate.at(job.first_step + step) for step in steps] for job in jobs]
+        table = [[rate.at(first + step) for step in range(steps)] for first in first_steps]
         return torch.tensor(table, dtype=torch.float64, device=self._device)
 
-    def _positions(self, jobs: Sequence[TrainJob], width: int) -> Tensor:
-        """Where every step's samples lie, `[width, steps B]`; the padding repeats the first."""
-        positions = self._table.positions(jobs)
-        padding = np.repeat(positions[:1], width - len(jobs), axis=0)
-        return torch.from_numpy(np.concatenate([positions, padding])).to(self._device)
+    def _padded(self, positions: Positions, width: int) -> Tensor:
+        """One row per model; the padding repeats the first."""
+        if width > len(positions):
+            padding = np.repeat(positions[:1], width - len(positions), axis=0)
+            positions = np.concatenate([positions, padding])
+        return torch.from_numpy(positions).to(self._device)
 
     def _tensor(self, array: Array) -> Tensor:
         """On the device; torch warns of arrays that are read-only."""

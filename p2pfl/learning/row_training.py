@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pfl.learning.trainer import Trainer, TrainJob
-from p2pfl.types import NodeId, Positions, Rows, Vector
+from p2pfl.learning.trainer import RowTrainer, Trainer, TrainJob
+from p2pfl.types import NodeId, Positions, Rows, Vector, aligned_rows
 
 
 class RowTraining:
@@ -19,6 +19,14 @@ class RowTraining:
         self._nodes = tuple(nodes)
         self._local_steps = tuple(local_steps)
         self._momentum: list[Vector | None] = [None] * len(nodes)
+        self._rows: RowTrainer | None = None
+        self._states: Rows | None = None
+        even = len({*local_steps}) == 1
+        if even and isinstance(trainer, RowTrainer) and trainer.takes_rows:
+            self._rows = trainer
+            if trainer.state_size:
+                self._states = aligned_rows(len(nodes), trainer.state_size)
+                self._states.fill(0.0)
 
     def train(
         self, rows: Rows, which: Positions, version: int, correction: Rows | None = None
@@ -27,6 +35,49 @@ class RowTraining:
 
         Other rows stay. A node's calls come with growing versions, each one above the last.
         """
+        if self._rows is None:
+            return self._train_jobs(rows, which, version, correction)
+        if len(which) == len(rows):
+            return self._train_rows(
+                self._rows, rows, self._nodes, version, self._states, correction
+            )
+        some = rows[which]
+        states = None if self._states is None else self._states[which]
+        losses = self._train_rows(
+            self._rows,
+            some,
+            [self._nodes[i] for i in which.tolist()],
+            version,
+            states,
+            None if correction is None else correction[which],
+        )
+        rows[which] = some
+        if self._states is not None:
+            self._states[which] = states
+        return losses
+
+    def _train_rows(
+        self,
+        trainer: RowTrainer,
+        rows: Rows,
+        nodes: Sequence[NodeId],
+        version: int,
+        state: Rows | None,
+        correction: Rows | None,
+    ) -> NDArray[np.float64]:
+        steps = self._local_steps[0]
+        return trainer.train_rows(
+            rows,
+            nodes,
+            first_step=version * steps,
+            steps=steps,
+            state=state,
+            correction=correction,
+        )
+
+    def _train_jobs(
+        self, rows: Rows, which: Positions, version: int, correction: Rows | None
+    ) -> NDArray[np.float64]:
         chosen = which.tolist()
         jobs = [
             TrainJob(

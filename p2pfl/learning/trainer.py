@@ -6,9 +6,12 @@ and the batched trainer stand behind this one interface.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from p2pfl.types import NodeId, Vector
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pfl.types import NodeId, Rows, Vector
 
 
 class TrainJob(NamedTuple):
@@ -82,4 +85,36 @@ class Trainer(Protocol):
 
     def evaluate(self, vectors: Sequence[Vector], nodes: Sequence[NodeId]) -> list[Score]:
         """Score each vector on the evaluation data of its node (shared for built-in sets)."""
+        ...
+
+
+@runtime_checkable
+class RowTrainer(Trainer, Protocol):
+    """A trainer that also trains models where they lie, as rows of one array."""
+
+    @property
+    def takes_rows(self) -> bool:
+        """False: this task's models cannot be trained so."""
+        ...
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers a node's optimizer state has; 0: there is none."""
+        ...
+
+    def train_rows(
+        self,
+        rows: Rows,
+        nodes: Sequence[NodeId],
+        *,
+        first_step: int,
+        steps: int,
+        state: Rows | None = None,
+        correction: Rows | None = None,
+    ) -> NDArray[np.float64]:
+        """Train the model `[n, d]` of each of these different nodes in place; their mean losses.
+
+        As `train` does with one job for each. `state` `[n, state_size]` changes in place too;
+        all zeros: fresh.
+        """
         ...

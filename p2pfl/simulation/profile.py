@@ -12,7 +12,11 @@ PARTS: Final[tuple[Part, ...]] = get_args(Part)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_TRAINER: Final[Mapping[str, Part]] = {"train": "training", "evaluate": "evaluation"}
+_TRAINER: Final[Mapping[str, Part]] = {
+    "train": "training",
+    "train_rows": "training",
+    "evaluate": "evaluation",
+}
 _ALGORITHM: Final[Mapping[str, Part]] = {
     "advance": "mixing",
     "finish": "mixing",
@@ -93,6 +97,8 @@ class _Counted:
     def __init__(self, inner: object, profile: Profile, methods: Mapping[str, Part]) -> None:
         self._inner = inner
         for name, part in methods.items():
+            if not hasattr(inner, name):
+                continue
             setattr(self, name, profile.counted(part, getattr(inner, name)))
 
     def __getattr__(self, name: str) -> object:

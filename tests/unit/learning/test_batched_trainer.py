@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.trainers import gradient_of
 from torch import nn
 
 from p2pfl.errors import ConfigError
@@ -27,8 +28,7 @@ TOLERANCE = 1e-5
 
 
 def images(*, pixels: bool = False) -> Dataset:
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (420, 1, 6, 5), np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (420, 1, 6, 5), np.uint8)
     labels = np.arange(420) % 3
     return dataset_from_arrays(
         "own",
@@ -150,7 +150,7 @@ def test_many_at_once_are_what_each_would_be_alone(
     build, path = MODELS[model]
     task = build(**optimizer)
     loop, batched = LoopTrainer(task), BatchedTrainer(task)
-    assert type(batched._gradient) is path, batched.notes
+    assert type(gradient_of(batched)) is path, batched.notes
     assert batched.notes == ()
     for width in (1, 3, 17):
         for uneven, corrected in ((False, False), (True, True)):
@@ -192,7 +192,7 @@ def test_regression_batches_too() -> None:
         dataset = dataset_from_arrays("own", x, y, test_x=x[:9], test_y=y[:9])
         task = make("mlp", dataset=dataset)
         batched, loop = BatchedTrainer(task), LoopTrainer(task)
-        assert isinstance(batched._gradient, StackedLayers)
+        assert isinstance(gradient_of(batched), StackedLayers)
         todo = jobs(batched, 5)
         assert_agree(batched.train(todo), loop.train(todo), todo)
         vectors = [job.start for job in todo]
@@ -304,13 +304,13 @@ def test_a_gradient_of_very_many_operations_is_not_traced(
     monkeypatch.setattr("p2pfl.learning.stacked_model._TRACED_MAX", 5)
     task = own(small_cnn)
     batched = BatchedTrainer(task)
-    assert isinstance(batched._gradient, PlainGradient)
+    assert isinstance(gradient_of(batched), PlainGradient)
     todo = jobs(batched, 5)
     assert_agree(batched.train(todo), LoopTrainer(task).train(todo), todo)
 
 
 def test_widths_are_padded_to_few() -> None:
-    traced = BatchedTrainer(own(small_cnn))._gradient
+    traced = gradient_of(BatchedTrainer(own(small_cnn)))
     assert isinstance(traced, TracedGradient)
     assert [traced.width(n) for n in (1, 2, 3, 4, 5, 7, 8, 9, 13, 17, 25, 100)] == [
         *(1, 2, 3, 4, 6, 8, 8, 12, 16, 24, 32, 128)
