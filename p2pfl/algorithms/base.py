@@ -112,8 +112,9 @@ class Advance(NamedTuple, Generic[S]):
     version: int | None = None
     """The node's version from now on (a server's round); None: as it is."""
     finished: bool = False
-    mixed: bool = False
-    """The neighbours' models were used: the node records this mix with its staleness."""
+    mixed: bool | frozenset[NodeId] = False
+    """The neighbours' models were used, or those of these only: the node records this mix with its
+    staleness."""
 
 
 class Finish(NamedTuple, Generic[S]):

@@ -12,16 +12,19 @@ from p2pfl.algorithms.base import Algorithm, Capabilities
 from p2pfl.algorithms.d2 import D2
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
+from p2pfl.algorithms.epidemic import Epidemic
 from p2pfl.algorithms.fedadam import FedAdamServer
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.fedavgm import FedAvgMServer
 from p2pfl.algorithms.fedprox import FedProxClient
+from p2pfl.algorithms.gossip_learning import GossipLearning
 from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
+from p2pfl.algorithms.sgp import SGP
 from p2pfl.algorithms.track_mix import TrackMix
 from p2pfl.types import NodeId
 
@@ -51,6 +54,9 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "d2": Gossip("D2", D2),
     "gradient_tracking": Gossip("gradient tracking", GradientTracking),
     "track_mix": Gossip("TrackMix", TrackMix),
+    "gossip_learning": Gossip("gossip learning", GossipLearning),
+    "epidemic": Gossip("epidemic learning", Epidemic),
+    "sgp": Gossip("SGP", SGP),
 }
 
 STARS: Final[Mapping[str, Star]] = {
@@ -70,7 +76,9 @@ LABELS: Final[Mapping[str, str]] = {
     kind: entry.label for group in (GOSSIPS, STARS, ALONE) for kind, entry in group.items()
 }
 
-_GIVEN: Final = frozenset({"scale", "server", "clients", "seed", "rounds", "weights"})
+_GIVEN: Final = frozenset(
+    {"scale", "server", "clients", "seed", "rounds", "weights", "hearers", "share"}
+)
 """Fields that the experiment sets by itself, node by node."""
 
 

@@ -81,6 +81,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "algorithm.participation": Range(above=0, at_most=1),
     "algorithm.switch_step": _NOT_NEGATIVE,
     "algorithm.beta": _PART,
+    "algorithm.fanout": _COUNT,
     "algorithm.candidates": _COUNT,
     "algorithm.proximal": _NOT_NEGATIVE,
     "algorithm.server_learning_rate": _POSITIVE,

@@ -246,6 +246,8 @@ class AlgorithmConfig:
     """Local SGD: mix after every step until this one, then after `training.local_steps`."""
     beta: float | None = None
     """DSGDm and QG-DSGDm: how much of the momentum stays from one update to the next."""
+    fanout: int | None = None
+    """Epidemic learning: s, receivers of each update."""
     selection: Literal["random", "loss"] | None = None
     """FedAvg and its kin: who takes part in a round; loss: of `candidates` drawn clients those with
     the highest last training loss (power of choice)."""

@@ -61,8 +61,18 @@ class Neighbourhood:
         self._everybody = list(self.peers.values())
         self.since_s = since_s
 
+    def used(self, sight: Sight, mixed: bool | frozenset[NodeId]) -> Sight:  # noqa: FBT001 - as an algorithm says it
+        """What was seen, for the record of a mix; of these alone, if it used no others."""
+        if isinstance(mixed, bool):
+            return sight
+        readings = tuple(r for r in sight.readings if r.peer in mixed)
+        measure = self.policy.staleness
+        ages = (measure(r.lag, r.reads, r.age_s, r.missed) for r in readings)
+        return sight._replace(readings=readings, staleness=max(ages, default=0.0))
+
     def _all_rounds(self) -> list[list[tuple[Peer, float]]]:
-        everybody = [(peer, peer.weight) for peer in self.peers.values()]
+        # Who only hears this node has weight 0, and is not waited for.
+        everybody = [(peer, peer.weight) for peer in self.peers.values() if peer.weight > 0.0]
         return [
             [(self.peers[name], weight) for name, weight in neighbours]
             for neighbours in self._schedule

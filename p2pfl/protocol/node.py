@@ -288,7 +288,7 @@ class Node:
             sight = self._look(now)
         step = self.algorithm.advance(self.state, self._local(now), sight.neighbours)
         if step.mixed:
-            self._record(sight, effects)
+            self._record(self.neighbourhood.used(sight, step.mixed), effects)
         self.state = step.state
         if step.version is not None:
             self.version = step.version

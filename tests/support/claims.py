@@ -8,7 +8,7 @@ import numpy as np
 from p2pfl.experiment import Experiment
 from p2pfl.theory.fixed_points import steady_bias
 from p2pfl.theory.quadratics import relative_error, weighted_optimum
-from support.experiments import mixing_matrix, quadratic_task
+from support.experiments import mixing_matrix, quadratic_task, rates
 
 Predicted = Callable[[Experiment], float]
 """The error of the nodes' mean model in the end, relative to the spread of the optima."""
@@ -47,6 +47,20 @@ def with_momentum(beta: float) -> Predicted:
     return predicted
 
 
+def in_proportion_to_speed(experiment: Experiment, power: int = 1) -> float:
+    """Each node's data counts as often as it makes an update: omega_i ~ r_i."""
+    task = quadratic_task(experiment)
+    wanted = weighted_optimum(task.curvature, task.optima)
+    weights = [rate**power for rate in rates(experiment)]
+    found = weighted_optimum(task.curvature, task.optima, weights=weights)
+    return relative_error(found, optimum=wanted, optima=task.optima)
+
+
+def in_proportion_to_speed_squared(experiment: Experiment) -> float:
+    """It makes updates at rate r_i, and is mixed in by others at that rate: omega_i ~ r_i^2."""
+    return in_proportion_to_speed(experiment, power=2)
+
+
 def everybody_alone(experiment: Experiment) -> float:
     """The mean of the nodes' own optima."""
     task = quadratic_task(experiment)
@@ -66,6 +80,8 @@ class Claim(NamedTuple):
     """Nodes with equal data end at one model; without: they never meet."""
     survives: float | None = 0.05
     """Error to the survivors' optimum after a quarter has crashed; None: it needs everybody."""
+    tolerance: float = 0.15
+    """Of the bias, relative: more where there is no law but a rule of thumb."""
     unordered: bool = True
     """Loss, duplication and reordering leave the bias as it is."""
 
@@ -87,6 +103,23 @@ CLAIMS: Mapping[str, Claim] = {
         unbiased, tables={"training": {"learning_rate": 0.02}}, time_s=1500.0
     ),
     "d2": Claim(unbiased, time_s=2000.0),
+    "gossip_learning": Claim(
+        in_proportion_to_speed,
+        tables={"training": {"learning_rate": 0.02}},
+        survives=0.2,
+        tolerance=0.4,
+    ),
+    "epidemic": Claim(
+        in_proportion_to_speed_squared,
+        tables={
+            "topology": {"kind": "complete"},
+            "algorithm": {"fanout": 3},
+            "training": {"learning_rate": 0.02},
+        },
+        survives=0.1,
+        tolerance=0.25,
+    ),
+    "sgp": Claim(as_decentralized_sgd, time_s=1200.0),
     "fedavg": Claim(unbiased, time_s=900.0),
     "fedprox": Claim(unbiased, time_s=900.0),
     "fedavgm": Claim(unbiased, tables={"algorithm": {"server_momentum": 0.5}}, time_s=900.0),
