@@ -50,6 +50,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "topology.far": _NOT_NEGATIVE,
     "topology.clique_size": _COUNT,
     "topology.rounds": _COUNT,
+    "topology.budget": Range(above=0, at_most=1),
     "topology.target": _POSITIVE,
     "topology.seed": _NOT_NEGATIVE,
     "data.samples": _COUNT,

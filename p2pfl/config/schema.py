@@ -79,6 +79,7 @@ class TopologyConfig:
         "equi_dyn",
         "el_oracle",
         "el_local",
+        "matcha",
         "edges",
         "file",
     ]
@@ -108,12 +109,14 @@ class TopologyConfig:
     between_cliques: Literal["ring", "small_world", "complete"] = "ring"
     """D-Cliques: which cliques are linked."""
     rounds: int = 100
-    """EquiDyn and epidemic: random rounds that are drawn before the first comes again."""
+    """EquiDyn, epidemic and MATCHA: random rounds that are drawn before the first comes again."""
+    budget: float = 0.5
+    """MATCHA: the share of all links that is used in a round, on average."""
     edges: tuple[tuple[str, str], ...] = ()
     directed: bool = False
     """Exponential, EquiStatic, EquiDyn and edges: one-way links."""
     path: str = ""
-    """File: a .toml topology, an edge list, GraphML, GML or node-link JSON."""
+    """File and MATCHA: a .toml topology, an edge list, GraphML, GML or node-link JSON."""
     seed: int = 0
     weights: Literal[
         "metropolis",

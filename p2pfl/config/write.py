@@ -55,7 +55,7 @@ def config_digest(config: ExperimentConfig) -> str:
         assert isinstance(table, dict)
         for key in keys:
             table.pop(key, None)
-    if config.topology.kind == "file":
+    if config.topology.path:
         table = mapping["topology"]
         assert isinstance(table, dict)
         table["path"] = _content_digest(Path(config.topology.path))

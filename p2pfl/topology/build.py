@@ -1,7 +1,7 @@
 """One entrance: a graph with its weights from the plain words of an experiment file."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from math import isclose
 from pathlib import Path
 from typing import Any, Final, cast
@@ -39,6 +39,7 @@ _EXAMPLES: Final[Mapping[str, object]] = {
     "links_per_node": 2,
     "radius": 0.4,
     "edges": '[["a", "b"]]',
+    "path": '"topologies/torus-4x4.toml"',
 }
 
 
@@ -109,10 +110,14 @@ def build_topology(
         ConfigError: a word is unknown, missing, out of range, or means nothing for this kind.
     """
     told = Words(**words)
-    known = known or Known()
+    where = base or Path()
+    known = replace(
+        known or Known(),
+        read=lambda path: _from_file(Words(kind="file", path=path), where, Known()).graph,
+    )
     if told.kind == "file":
         _check_file_words(told)
-        return _from_file(told, base or Path(), known)
+        return _from_file(told, where, known)
     if told.kind not in FAMILIES:
         raise ConfigError(f"topology: kind = {told.kind!r}; allowed are {', '.join(KINDS)}")
     family = FAMILIES[told.kind]
@@ -143,7 +148,7 @@ def _check_words(words: Words, family: Family) -> None:
     reads = {*family.needs, *family.reads}
     _refuse_unread(words, reads)
     for key in family.needs:
-        if getattr(words, key) in (None, ()):
+        if getattr(words, key) in (None, (), ""):
             example = _EXAMPLES[key]
             raise ConfigError(
                 f'topology: kind = "{words.kind}" needs {key}, e.g. {key} = {example}'

@@ -8,6 +8,7 @@ from p2pfl.errors import ConfigError
 from p2pfl.topology import base_graph, epidemic, equitopo, generators, random_graphs, schedules
 from p2pfl.topology.cliques import Between, d_cliques
 from p2pfl.topology.graph import Graph, numbered
+from p2pfl.topology.matcha import matcha
 from p2pfl.topology.schedules import Schedule
 from p2pfl.topology.spatial_graphs import (
     MAX_MEASURED,
@@ -40,6 +41,7 @@ class Words:
     clique_size: int = 10
     between_cliques: str = "ring"
     rounds: int = 100
+    budget: float = 0.5
     edges: Sequence[tuple[str, str]] = ()
     directed: bool = False
     path: str = ""
@@ -50,12 +52,14 @@ class Words:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What only a whole experiment knows; asked for by the kinds that need it."""
+    """What words alone do not say; asked for by the kinds that need it."""
 
     label_counts: Callable[[Sequence[NodeId]], Array] | None = None
     """How many samples of each label every node is dealt: `[n, classes]`."""
     latency_s: Callable[[Sequence[NodeId]], Matrix] | None = None
     """The latency of each link: `[n, n]`, symmetric."""
+    read: Callable[[str], Graph] | None = None
+    """The graph in another file; `build_topology` sees to it."""
 
 
 class Made(NamedTuple):
@@ -185,6 +189,14 @@ def _epidemic(make: Callable[..., Schedule]) -> Callable[[Words, Known], Made]:
     )
 
 
+def _matcha(words: Words, known: Known) -> Made:
+    assert known.read is not None
+    schedule = matcha(
+        known.read(words.path), budget=words.budget, rounds=words.rounds, seed=words.seed
+    )
+    return Made(schedule.union(), schedule=schedule)
+
+
 def _base(make: Callable[..., Schedule]) -> Family:
     return Family(
         _scheduled(lambda words: make(_told(words.nodes), degree=_told(words.degree))),
@@ -274,6 +286,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         scheduled=True,
         own_weights=True,
     ),
+    "matcha": Family(_matcha, ("path",), ("budget", "rounds"), scheduled=True, own_weights=True),
     "edges": Family(
         _static(
             lambda words: generators.from_edges(words.edges, directed=words.directed),

@@ -171,6 +171,7 @@ _TYPES: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "clique_size": _A_COUNT,
     "between_cliques": _A_TEXT,
     "rounds": _A_COUNT,
+    "budget": ("a number from 0 to 1", _is_number),
     "edges": (
         'a list of pairs of names, e.g. [["a", "b"], ["b", "c"]]',
         lambda value: isinstance(value, list) and all(_is_edge(item) for item in value),

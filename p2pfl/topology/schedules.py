@@ -183,15 +183,21 @@ def from_edges_per_round(
 ) -> Schedule:
     """The schedule of these weighted edges between positions; one edge joins a pair per round."""
     names = numbered(nodes)
-    made = []
-    for edges in rounds:
-        rows: list[list[tuple[int, float]]] = [[] for _ in names]
-        for a, b, weight in edges:
-            rows[b].append((a, weight))
-            if not directed:
-                rows[a].append((b, weight))
-        made.append(tuple(tuple((names[j], w) for j, w in sorted(row)) for row in rows))
-    return Schedule(names, tuple(made))
+    return Schedule(
+        names, tuple(rows_of_edges(names, edges, directed=directed) for edges in rounds)
+    )
+
+
+def rows_of_edges(
+    nodes: Sequence[NodeId], edges: Iterable[WeightedEdge], *, directed: bool = False
+) -> Round:
+    """One round of these weighted edges between positions in `nodes`."""
+    rows: list[list[tuple[int, float]]] = [[] for _ in nodes]
+    for a, b, weight in edges:
+        rows[b].append((a, weight))
+        if not directed:
+            rows[a].append((b, weight))
+    return tuple(tuple((nodes[j], weight) for j, weight in sorted(row)) for row in rows)
 
 
 def one_peer_exponential(nodes: int) -> Schedule:

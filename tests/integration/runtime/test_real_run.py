@@ -114,6 +114,27 @@ async def test_a_synchronous_run_over_a_broker_is_bit_equal_to_the_simulated_one
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize(
+    "topology",
+    [
+        {"kind": "base", "nodes": 5, "degree": 1},
+        {"kind": "one_peer_exponential", "nodes": 4},
+        {"kind": "el_oracle", "nodes": 5, "degree": 2, "rounds": 3},
+    ],
+    ids=lambda topology: str(topology["kind"]),
+)
+async def test_a_schedule_over_a_broker_is_bit_equal_to_the_simulated_one(
+    topology: dict[str, Any],
+) -> None:
+    what = digits(topology=topology, algorithm={"kind": "dpsgd"}, stop={"steps": 80})
+    virtual = simulate(what, trainer=what.make_trainer(only=what.learners))
+    async with RealRun(what) as run:
+        real = await run.finish()
+    for node in what.learners:
+        assert np.array_equal(real.public[node], virtual.public[node])
+
+
+@pytest.mark.broker
 async def test_fedavg_runs_with_its_server_as_one_more_process() -> None:
     what = experiment(algorithm={"kind": "fedavg"}, compute={}, stop={"steps": 40})
     async with RealRun(what) as run:

@@ -31,6 +31,7 @@ GRAPHS: Final[dict[str, dict[str, object]]] = {
     "base": {"kind": "base", "nodes": 8, "degree": 2},
     "equi_dyn": {"kind": "equi_dyn", "nodes": 8, "rounds": 9},
     "el_local": {"kind": "el_local", "nodes": 8, "degree": 2, "rounds": 9},
+    "matcha": {"kind": "matcha", "path": "ring.toml", "budget": 0.25, "rounds": 9},
     "weighted": {"kind": "ring", "nodes": 8, "weights": "target", "target": {"n0": 2.0}},
 }
 

@@ -15,6 +15,7 @@ from p2pfl.topology import (
     epidemic,
     equitopo,
     generators,
+    matcha,
     optimal_weights,
     random_graphs,
     schedules,
@@ -124,6 +125,16 @@ def test_a_schedule_shows_itself_and_the_union_of_its_rounds(
     assert topology.rows() == schedule.mean_rows()
     mean = np.mean([schedule.matrix(t) for t in range(schedule.period)], axis=0)
     np.testing.assert_allclose(topology.matrix(), mean, rtol=0, atol=1e-12)
+
+
+def test_matcha_takes_the_links_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "torus.toml").write_text('kind = "torus"\nrows = 3\n', "utf-8")
+    words: dict[str, Any] = {"kind": "matcha", "budget": 0.5, "rounds": 20, "seed": 2}
+    topology = build_topology(**words, path="torus.toml", base=tmp_path)
+    expected = matcha.matcha(generators.torus(3, 3), budget=0.5, rounds=20, seed=2)
+    assert topology.schedule == expected
+    with pytest.raises(ConfigError, match='kind = "matcha" needs path'):
+        build_topology(**words)
 
 
 def test_a_graph_that_stays_has_no_schedule() -> None:
