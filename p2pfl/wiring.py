@@ -53,6 +53,13 @@ def check_topology(topology: Topology, needs: Capabilities, *, label: str) -> No
             "do not exist and some nodes' data would count more than others'; give an "
             "undirected topology"
         )
+    links = len(topology.graph.edges)
+    if needs.tree and links >= len(topology.graph):
+        raise ConfigError(
+            f"{label} needs a graph without cycles, on which its sums would come back and be "
+            f"counted again: a tree of {len(topology.graph)} nodes has {len(topology.graph) - 1} "
+            f'links, and this graph has {links}; take e.g. "path", "star" or the edges of a tree'
+        )
     if needs.conserving and not topology.symmetric:
         static = f'the weights "{topology.weights}" of this graph', 'take "metropolis"'
         changing = f'the rounds of "{topology.kind}"', 'take another schedule, e.g. "base"'

@@ -46,7 +46,7 @@ class Capabilities:
     column_stochastic: bool = False
     """Reads with which share each neighbour pushes (columns sum to 1), not with w_ij."""
     tree: bool = False
-    """Needs a graph without cycles."""
+    """Needs a graph without cycles: whoever dies cuts it, and each piece goes on for itself."""
     acknowledged: bool = False
     """Needs to hear from whom it speaks to, also where the graph's link is one-way."""
     scheduled: bool = False
@@ -64,6 +64,8 @@ class Capabilities:
     """Reads whole models of its neighbours, so that a robust mean can replace the mean."""
     beside: Beside | None = None
     """What every message carries beside the model."""
+    words: int | None = None
+    """How many whole numbers every message carries in its header; None: as it comes."""
 
 
 class Surroundings(NamedTuple):

@@ -23,6 +23,7 @@ from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
+from p2pfl.algorithms.relay_sum import RelaySum
 from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
 from p2pfl.algorithms.sgp import SGP
 from p2pfl.algorithms.track_mix import TrackMix
@@ -52,6 +53,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "dsgdm": Gossip("DSGDm", DSGDm),
     "qg_dsgdm": Gossip("QG-DSGDm", QGDSGDm),
     "d2": Gossip("D2", D2),
+    "relay_sum": Gossip("RelaySum", RelaySum),
     "gradient_tracking": Gossip("gradient tracking", GradientTracking),
     "track_mix": Gossip("TrackMix", TrackMix),
     "gossip_learning": Gossip("gossip learning", GossipLearning),

@@ -72,7 +72,7 @@ class Node:
             settings.neighbours, policy, exact=exact, node=settings.node, rounds=settings.rounds
         )
         self._reacts, self._selective = capabilities.reacts, capabilities.selective
-        self._admission = Admission(settings, x0.size, capabilities.beside)
+        self._admission = Admission(settings, x0.size, capabilities)
         self.phase = Phase.NEW
         self.version = 0
         self.steps = 0

@@ -16,6 +16,7 @@ from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
+from p2pfl.algorithms.relay_sum import RelaySum
 from p2pfl.protocol.node import Node
 
 MOVES = st.lists(
@@ -32,12 +33,15 @@ MOVES = st.lists(
 def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -> list[str]:
     """What the node does about these events, as text."""
     said = []
-    beside = bench.node.algorithm.capabilities.beside
+    needs = bench.node.algorithm.capabilities
+    beside, words = needs.beside, (1,) * (needs.words or 0)
     extra = None if beside is None else np.ones(beside.size(1), dtype=beside.dtype)
     for move, peer, version, wait_s in moves:
         now += wait_s
         if move == "model":
-            effects = bench.model(peer, version, now, value=float(version), extra=extra)
+            effects = bench.model(
+                peer, version, now, value=float(version), extra=extra, words=words
+            )
         elif move == "beat":
             effects = bench.beat(peer, now, version=version)
         elif move == "trained":
@@ -50,7 +54,16 @@ def follow(bench: Bench, moves: list[tuple[str, str, int, float]], now: float) -
 
 @pytest.mark.parametrize(
     "rule",
-    [PullMix(), DPSGD(), LocalSGD(switch_step=2), DSGDm(), QGDSGDm(), GradientTracking(), D2()],
+    [
+        PullMix(),
+        DPSGD(),
+        LocalSGD(switch_step=2),
+        DSGDm(),
+        QGDSGDm(),
+        GradientTracking(),
+        D2(),
+        RelaySum(),
+    ],
 )
 @given(before=MOVES, after=MOVES)
 def test_a_node_resumed_from_a_snapshot_decides_the_same(

@@ -39,6 +39,7 @@ TEXTBOOK: dict[str, Callable[..., textbook.Models]] = {
     "local_sgd": textbook.dpsgd,
     "dsgdm": partial(textbook.dsgdm, beta=0.9),
     "d2": textbook.d2,
+    "relay_sum": textbook.relay_sum,
     "gradient_tracking": textbook.gradient_tracking,
     "qg_dsgdm": partial(textbook.qg_dsgdm, beta=0.9),
 }

@@ -101,6 +101,7 @@ class Bench:
         schema: str = "schema",
         dimension: int = 1,
         extra: Extra | None = None,
+        words: tuple[int, ...] = (),
         trusts: tuple[tuple[NodeId, float], ...] = (),
         kind: str = "model",
     ) -> list[Effect]:
@@ -117,6 +118,7 @@ class Bench:
             oldest_version=max(0, version - 1) if oldest_version is None else oldest_version,
             sent_s=now if sent_s is None else sent_s,
             period_s=period_s,
+            words=words,
             trusts=trusts,
             kind=kind,
         )

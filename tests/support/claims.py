@@ -102,6 +102,8 @@ CLAIMS: Mapping[str, Claim] = {
     "gradient_tracking": Claim(
         unbiased, tables={"training": {"learning_rate": 0.02}}, time_s=1500.0
     ),
+    # A tree that a quarter leaves falls in pieces.
+    "relay_sum": Claim(unbiased, time_s=2000.0, survives=None),
     "d2": Claim(unbiased, time_s=2000.0),
     "gossip_learning": Claim(
         in_proportion_to_speed,

@@ -30,6 +30,12 @@ def momentum_of(kind: str, momentum: float) -> float:
     return 0.0 if kind in GOSSIPS and make_rule(kind, {}).capabilities.plain_sgd else momentum
 
 
+def graph_of(kind: str, nodes: int) -> dict[str, Any]:
+    """A ring, or a path where the algorithm needs a tree."""
+    tree = kind in GOSSIPS and make_rule(kind, {}).capabilities.tree
+    return {"kind": "path" if tree else "ring", "nodes": nodes}
+
+
 def quadratic_experiment(
     *,
     nodes: int = 16,
@@ -37,15 +43,16 @@ def quadratic_experiment(
     slow: int = 8,
     **tables: Any,  # noqa: ANN401 - tables and plain keys of the file, as a user writes them
 ) -> Experiment:
-    """A ring of quadratics; the first `slow` nodes are five times slower, around another optimum.
+    """Quadratics on a ring (or path); `slow` nodes are five times slower, around another optimum.
 
     One step takes a virtual second. The instance of ALGORITHMS 8 in kind: condition 4, d = 10,
     exponential delay of mean 0.1, step 0.05.
     """
     sites = [-1.0] * slow + [1.0] * (nodes - slow)
+    chosen = tables.get("algorithm", {}).get("kind", "pull_mix")
     base: dict[str, Any] = {
         "name": "quadratics",
-        "topology": {"kind": "ring", "nodes": nodes},
+        "topology": graph_of(chosen, nodes),
         "data": {"kind": "quadratic", "dimension": 10, "condition": 4.0, "sites": sites},
         "model": "quadratic",
         "training": {"learning_rate": 0.05, "local_steps": 1},

@@ -47,6 +47,27 @@ def d2(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int) -> Models
     return inside
 
 
+def relay_sum(tree: Models, g: Gradient, x: Models, *, rate: float, rounds: int) -> Models:
+    """Messages and counts along every link of a tree; given back is what has not been averaged."""
+    n, links = len(x), [(int(i), int(j)) for i, j in np.argwhere(tree) if i != j]
+    hears = {j: [i for i, to in links if to == j] for j in range(n)}
+    sums = {link: (np.zeros_like(x[0]), 0) for link in links}
+    half = x
+    for _ in range(rounds):
+        said = {}
+        for i, j in links:
+            before = [sums[k, i] for k in hears[i] if k != j]
+            total = half[i] + sum((m for m, _ in before), np.zeros_like(x[0]))
+            said[i, j] = total, 1 + sum(c for _, c in before)
+        sums = said
+        for j in range(n):
+            count = 1 + sum(sums[i, j][1] for i in hears[j])
+            total = half[j] + sum((sums[i, j][0] for i in hears[j]), np.zeros_like(x[0]))
+            x = np.concatenate([x[:j], [total / count], x[j + 1 :]])
+        half = x - rate * g(x)
+    return half
+
+
 def dsgdm(w: Models, g: Gradient, x: Models, *, rate: float, rounds: int, beta: float) -> Models:
     """M+ = beta M + G(W X), X+ = W X - gamma M+."""
     m = np.zeros_like(x)

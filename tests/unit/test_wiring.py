@@ -51,6 +51,15 @@ def test_a_synchronous_algorithm_follows_a_schedule_if_it_says_so() -> None:
     assert "the same neighbours in every round" in sentence
 
 
+def test_a_graph_with_a_cycle_is_refused_where_sums_would_come_back() -> None:
+    needs = Capabilities(synchronous=True, tree=True)
+    sentence = refusal(build_topology(kind="ring", nodes=8), needs)
+    assert "a tree of 8 nodes has 7 links, and this graph has 8" in sentence
+    check_topology(build_topology(kind="star", nodes=8), needs, label="Mine")
+    edges = (("a", "b"), ("b", "c"), ("b", "d"))
+    check_topology(build_topology(kind="edges", edges=edges), needs, label="Mine")
+
+
 def test_rounds_that_do_not_keep_the_mean_are_refused_where_it_must_be_kept() -> None:
     local = build_topology(kind="el_local", nodes=9, degree=2, rounds=5)
     assert 'take another schedule, e.g. "el_oracle"' in refusal(local, SYNC)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
-from support.experiments import SYNCHRONOUS
+from support.experiments import SYNCHRONOUS, graph_of
 
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.write import config_to_toml
@@ -102,7 +102,7 @@ async def test_four_processes_learn_the_digits(engine: Engine) -> None:
 async def test_a_synchronous_run_over_a_broker_is_bit_equal_to_the_simulated_one(
     kind: str, engine: Engine
 ) -> None:
-    what = digits(algorithm=SYNCHRONOUS[kind], stop={"steps": 80})
+    what = digits(algorithm=SYNCHRONOUS[kind], topology=graph_of(kind, 4), stop={"steps": 80})
     # Naming the nodes asks for the plain trainer, as real nodes have it: the batched one rounds
     # in another order.
     virtual = simulate(what, trainer=what.make_trainer(only=what.learners))

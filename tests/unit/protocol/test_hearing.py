@@ -18,6 +18,7 @@ from p2pfl.algorithms.base import (
     TrainPlan,
     VectorAlgorithm,
 )
+from p2pfl.algorithms.relay_sum import RelaySum
 from p2pfl.messages import ModelMessage, Neighbour, Record, Send
 from p2pfl.protocol.phase import Phase
 from p2pfl.types import NodeId, Vector
@@ -108,6 +109,16 @@ def test_a_duplicate_is_not_heard_twice() -> None:
     bench.model("n1", 3, 1.0, sequence=1, value=4.0, extra=SUMS)
     bench.model("n1", 3, 1.1, sequence=1, value=4.0, extra=SUMS)
     assert bench.node.state == vector(2.0)
+
+
+def test_a_message_with_other_words_than_the_algorithms_is_refused() -> None:
+    bench = make_bench(algorithm=RelaySum())
+    bench.start()
+    bench.model("n1", 0, 1.0)
+    bench.model("n1", 0, 1.0, words=(1, 2))
+    assert bench.node.refused["n1", "words"] == 2
+    bench.model("n1", 0, 1.0, words=(1,))
+    assert bench.mixed(1.0) == {"n1"}
 
 
 def test_what_travels_beside_a_model_must_have_the_algorithms_form() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.experiments import SYNCHRONOUS, momentum_of
+from support.experiments import SYNCHRONOUS, graph_of, momentum_of
 
 from p2pfl.config.load import config_from_mapping
 from p2pfl.errors import ConfigError, RefusedError
@@ -106,6 +106,7 @@ async def test_a_synchronous_run_is_bit_equal_to_the_simulated_one(kind: str) ->
         },
         "partition": {"kind": "dirichlet", "alpha": 0.5},
         "algorithm": SYNCHRONOUS.get(kind, {"kind": kind}),
+        "topology": graph_of(kind, 4),
     }
     what = experiment(**tables)
     virtual = simulate(what, trainer=what.make_trainer(only=what.learners))
