@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "node": "run one node of an experiment, on this machine",
     "broker": "run the embedded MQTT broker alone",
     "topology": "describe a graph: degrees, diameter, spectral gap, picture",
+    "predict": "what theory expects of an experiment, next to a short simulation",
     "reproduce": "published and predicted numbers next to measured ones, in a table and curves",
     "report": "make the page with pictures, of one run or of many side by side",
 }

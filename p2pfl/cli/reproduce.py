@@ -43,8 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     for name in checked(asked):
         made[name] = reproduce(name, quick=arguments.quick, tell=partial(_tell, name))
         page = write_reproduction(name, made[name], arguments.out / f"reproduce-{name}.html")
+        heading = f"{name}: {TARGETS[name].title}"
         if arguments.format == "table":
-            sys.stdout.write(f"{plain_text(name, made[name])}\npage: {page.resolve()}\n")
+            sys.stdout.write(f"{plain_text(heading, made[name])}\npage: {page.resolve()}\n")
         else:
             sys.stderr.write(f"page: {page.resolve()}\n")
     if arguments.format == "json":

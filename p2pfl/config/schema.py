@@ -165,7 +165,7 @@ class DataConfig:
 class PartitionConfig:
     """How the samples are dealt to nodes; names and parameters as flwr-datasets has them."""
 
-    kind: Literal["iid", "dirichlet", "shard", "linear", "natural_id", "halves"] = "iid"
+    kind: Literal["iid", "dirichlet", "shard", "linear", "natural_id", "halves", "sorted"] = "iid"
     alpha: float = 0.5
     """Dirichlet: concentration; small is uneven."""
     min_partition_size: int = 1

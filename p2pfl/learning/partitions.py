@@ -75,6 +75,25 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class Sorted:
+    """Sort by label, cut into n equal stretches: the first nodes hold the first classes.
+
+    The hardest case, and one in which it is known who holds what (slow nodes, say).
+    """
+
+    def deal(
+        self, labels: Array, ids: NDArray[Any] | None, *, nodes: Sequence[NodeId], seed: int
+    ) -> list[Indices]:
+        """See `Partition.deal`."""
+        del ids
+        _need_classes(labels, "sorted")
+        order = _shuffled(len(labels), seed)
+        order = order[np.argsort(labels[order], kind="stable")]
+        parts = np.array_split(order, len(nodes))
+        return _reshuffled(_none_empty(parts, nodes), nodes, seed)
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """Sort by label, cut into equal shards, deal each node so many at random.
 
@@ -188,6 +207,7 @@ def make_partition(
     partitions: dict[str, Partition] = {
         "iid": Iid(),
         "halves": Halves(),
+        "sorted": Sorted(),
         "linear": Linear(),
         "shard": Shard(shards_per_node),
         "dirichlet": Dirichlet(alpha, min_partition_size),

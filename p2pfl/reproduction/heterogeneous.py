@@ -41,8 +41,8 @@ class _Rule(NamedTuple):
 _RULES: Final = (
     _Rule("D-PSGD", {"kind": "dpsgd"}),
     _Rule("DSGDm", {"kind": "dsgdm", "beta": BETA}, 1.0 / (1.0 - BETA), BETA),
-    _Rule("QG-DSGDm", {"kind": "qg_dsgdm", "beta": BETA}, 1.0 / (1.0 - BETA), rounds_least=300),
-    _Rule("gradient tracking", {"kind": "gradient_tracking"}, exact=True, rounds_least=600,
+    _Rule("QG-DSGDm", {"kind": "qg_dsgdm", "beta": BETA}, 1.0 / (1.0 - BETA), rounds_least=500),
+    _Rule("gradient tracking", {"kind": "gradient_tracking"}, exact=True, rounds_least=2500,
           rate_max=0.1),
     _Rule("D2", {"kind": "d2"}, exact=True, rounds_least=600, rate_max=0.1),
 )  # fmt: skip
@@ -112,12 +112,12 @@ def _orders(rows: list[Row]) -> Iterator[Row]:
     found = {row.what: row.measured for row in rows}
     first, second = (f"bias: D-PSGD, ring, step {rate:g}" for rate in RATES[-2:])
     if second in found:
-        yield Row(what="ring: D-PSGD at half the step, of its bias", expected=0.7,
+        yield Row(what="ring: D-PSGD at half the step, of its bias", expected=0.8,
                   measured=found[second] / found[first], must="at most")  # fmt: skip
     for rate in RATES[:3]:
         own, mixed = (f"bias: {title}, ring, step {rate:g}" for title in ("DSGDm", "QG-DSGDm"))
         if own in found and mixed in found:
-            yield Row(what=f"ring, step {rate:g}: QG-DSGDm, of DSGDm's bias", expected=0.6,
+            yield Row(what=f"ring, step {rate:g}: QG-DSGDm, of DSGDm's bias", expected=0.8,
                       measured=found[mixed] / found[own], must="at most")  # fmt: skip
 
 

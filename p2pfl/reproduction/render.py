@@ -1,6 +1,7 @@
 """A reproduction on a terminal, and for programs."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -39,15 +40,15 @@ def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def plain_text(name: str, reproduction: Reproduction) -> str:
-    """An aligned table, its notes, and how many rows hold."""
+def plain_text(heading: str, reproduction: Reproduction) -> str:
+    """An aligned table below its heading, its notes, and how many rows hold."""
     lines = [HEADING, *cells(reproduction)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADING))]
     return "\n".join(
         [
-            f"{name}: {TARGETS[name].title}",
+            heading,
             *(_aligned(line, widths) for line in lines),
-            *reproduction.notes,
+            *(line for note in reproduction.notes for line in textwrap.wrap(note, 100)),
             summary(reproduction),
         ]
     )
@@ -62,16 +63,19 @@ def summary(reproduction: Reproduction) -> str:
 def json_text(reproductions: Mapping[str, Reproduction]) -> str:
     """Every number of every target."""
     content = [
-        {
-            "target": name,
-            "title": TARGETS[name].title,
-            "ok": each.ok,
-            "rows": [_row_object(row) for row in each.rows],
-            "notes": list(each.notes),
-        }
+        {"target": name, "title": TARGETS[name].title, **as_object(each)}
         for name, each in reproductions.items()
     ]
     return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def as_object(reproduction: Reproduction) -> dict[str, object]:
+    """Its rows and notes, for JSON."""
+    return {
+        "ok": reproduction.ok,
+        "rows": [_row_object(row) for row in reproduction.rows],
+        "notes": list(reproduction.notes),
+    }
 
 
 def _row_object(row: Row) -> dict[str, object]:

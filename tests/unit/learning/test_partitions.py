@@ -9,6 +9,7 @@ from p2pfl.learning.partitions import (
     Linear,
     NaturalId,
     Shard,
+    Sorted,
     make_partition,
 )
 from p2pfl.types import NodeId
@@ -45,6 +46,18 @@ def test_one_shard_each_is_one_class_each() -> None:
     parts = Shard(1).deal(LABELS, None, nodes=TEN, seed=0)
     assert sorted(int(LABELS[p[0]]) for p in parts) == list(range(10))
     assert all(len(np.unique(LABELS[p])) == 1 for p in parts)
+
+
+def test_sorted_stretches_go_to_the_nodes_in_order() -> None:
+    parts = Sorted().deal(LABELS, None, nodes=FOUR, seed=0)
+    assert [sorted(set(LABELS[p].tolist())) for p in parts] == [
+        [0, 1, 2],
+        [2, 3, 4],
+        [5, 6, 7],
+        [7, 8, 9],
+    ]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(1000))
+    assert make_partition("sorted") == Sorted()
 
 
 def test_small_alpha_is_uneven_and_large_alpha_even() -> None:
@@ -122,5 +135,5 @@ def test_what_a_partition_needs_is_asked_for() -> None:
 def test_partitions_are_made_by_name() -> None:
     assert make_partition("dirichlet", alpha=2.0, min_partition_size=3) == Dirichlet(2.0, 3)
     assert make_partition("shard", shards_per_node=5) == Shard(5)
-    with pytest.raises(ConfigError, match="'iidd' is unknown; allowed are iid, halves, linear"):
+    with pytest.raises(ConfigError, match="'iidd' is unknown; allowed are iid, halves, sorted"):
         make_partition("iidd")
