@@ -1,8 +1,8 @@
 """The arithmetic of mixing for all nodes at once: the same bits as one node after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,17 @@ class _Term:
     """`[rows, 1]`."""
 
 
+class Spread(NamedTuple):
+    """How work of several parts that do not touch each other is done."""
+
+    parts: int
+    run: Callable[[Callable[[int], None]], None]
+    """Calls the given function with 0 .. parts - 1, in any order or at once."""
+
+
+ALONE: Final = Spread(1, lambda work: work(0))
+
+
 class RowMix:
     """x_i + sum_j w_ij s_ij (h_j - x_i) for all receivers i of some links.
 
@@ -77,6 +88,7 @@ class RowMix:
     """
 
     def __init__(self, links: Links, dimension: int) -> None:
+        self.spread = ALONE
         self._links = links
         self._height = max(1, _BLOCK // max(1, dimension))
         """Rows per block."""
@@ -98,9 +110,14 @@ class RowMix:
             for row in range(len(own)):
                 self._mix_one(row, own, heard, result)
             return result
-        scratch = np.empty((self._height, own.shape[1]), np.float32)
-        for block, terms in self._blocks:
-            _mix_block(own[block], heard, terms, result[block], scratch)
+        parts = self.spread.parts
+
+        def mix_part(part: int) -> None:
+            scratch = np.empty((self._height, own.shape[1]), np.float32)
+            for block, terms in self._blocks[part::parts]:
+                _mix_block(own[block], heard, terms, result[block], scratch)
+
+        self.spread.run(mix_part)
         return result
 
     def _terms(self, begin: int) -> list[_Term]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from p2pfl.algorithms.rows import ALONE, Spread
 from p2pfl.errors import ConfigError
 from p2pfl.learning.batch_table import BatchTable
 from p2pfl.learning.batches import Batches
@@ -46,9 +47,10 @@ _ROWS_UNTRACED: Final = 16
 
 
 class BatchedTrainer:
-    """A `Trainer` that does many jobs at once; safe across threads. On a CPU it uses one core.
+    """A `Trainer` that does many jobs at once; safe across threads.
 
-    A model that cannot be batched is trained by the loop (on the CPU); `notes` says why.
+    On a CPU it uses one core, but for rows, whose batches may be spread over several. A model
+    that cannot be batched is trained by the loop (on the CPU); `notes` says why.
 
     Raises:
         ConfigError: The model does not take this data, cannot travel as float32, or there is no
@@ -176,34 +178,66 @@ class BatchedTrainer:
         steps: int,
         state: Rows | None = None,
         correction: Rows | None = None,
+        spread: Spread = ALONE,
     ) -> NDArray[np.float64]:
         """See `RowTrainer`."""
-        assert self._training is not None
         losses = np.empty(len(rows))
-        with self._lock, one_thread(), torch.no_grad():
-            rates = self._rates([first_step], steps)
-            for begin in range(0, len(rows), self._rows):
-                some = slice(begin, begin + self._rows)
-                many = len(rows[some])
-                width = self._training.width(many)
-                models = self._in_place("start", rows[some], width)
-                states = None if state is None else self._in_place("state", state[some], width)
-                added = None
-                if correction is not None:
-                    added = self._stack("correction", correction[some], many)[:, : self._trainable]
-                first = np.full(many, first_step, np.int64)
-                stack = Stack(
-                    models=models,
-                    steps=[steps] * many,
-                    positions=self._padded(self._table.lookup(nodes[some], first, steps), width),
-                    rates=rates,
-                    terms=GradientTerms(clip_norm=self._task.clip_norm, correction=added),
-                    state=states,
-                )
-                losses[some] = self._training.train(stack).cpu().numpy() / steps
-                self._put_back(models, rows[some])
-                if states is not None and state is not None:
-                    self._put_back(states, state[some])
+        begins = range(0, len(rows), self._rows)
+        rates = self._rates([first_step], steps)
+
+        def train_part(part: int) -> None:
+            with torch.no_grad():
+                for begin in begins[part :: spread.parts]:
+                    some = slice(begin, begin + self._rows)
+                    losses[some] = self._train_some(
+                        rows[some],
+                        nodes[some],
+                        rates,
+                        first_step=first_step,
+                        steps=steps,
+                        state=None if state is None else state[some],
+                        correction=None if correction is None else correction[some],
+                    )
+
+        if self._device.type != "cpu":
+            spread = ALONE
+        with self._lock, one_thread():
+            spread.run(train_part)
+        return losses
+
+    def _train_some(
+        self,
+        rows: Rows,
+        nodes: Sequence[NodeId],
+        rates: float | Tensor,
+        *,
+        first_step: int,
+        steps: int,
+        state: Rows | None,
+        correction: Rows | None,
+    ) -> NDArray[np.float64]:
+        """One batch of rows, trained in place; their mean losses."""
+        assert self._training is not None
+        many = len(rows)
+        width = self._training.width(many)
+        models = self._in_place(rows, width)
+        states = None if state is None else self._in_place(state, width)
+        added = None
+        if correction is not None:
+            added = self._in_place(correction, many)[:, : self._trainable]
+        first = np.full(many, first_step, np.int64)
+        stack = Stack(
+            models=models,
+            steps=[steps] * many,
+            positions=self._padded(self._table.lookup(nodes, first, steps), width),
+            rates=rates,
+            terms=GradientTerms(clip_norm=self._task.clip_norm, correction=added),
+            state=states,
+        )
+        losses: NDArray[np.float64] = self._training.train(stack).cpu().numpy() / steps
+        self._put_back(models, rows)
+        if states is not None and state is not None:
+            self._put_back(states, state)
         return losses
 
     def _train_together(
@@ -237,20 +271,22 @@ class BatchedTrainer:
             )
         ]
 
-    def _in_place(self, what: str, rows: Rows, width: int) -> Tensor:
-        """Rows as a tensor in the same memory, or stacked where that will not do."""
+    def _in_place(self, rows: Rows, width: int) -> Tensor:
+        """Rows as a tensor in the same memory, or as `_stack` has them where that will not do."""
         fits = width == len(rows) and self._device.type == "cpu" and rows.flags.c_contiguous
         # Elsewhere in memory the same products have other last bits.
-        if fits and rows.ctypes.data % ALIGNMENT == 0:
-            return torch.from_numpy(rows)
-        return self._stack(what, rows, width)
+        if not fits or rows.ctypes.data % ALIGNMENT:
+            stack = aligned_rows(width, rows.shape[1])
+            stack[: len(rows)], stack[len(rows) :] = rows, rows[0]
+            return torch.from_numpy(stack).to(self._device)
+        return torch.from_numpy(rows)
 
     def _put_back(self, trained: Tensor, rows: Rows) -> None:
         """Copy trained rows to where they came from, if they are not there."""
         if trained.data_ptr() != rows.ctypes.data:
             rows[:] = trained.cpu().numpy()[: len(rows)]
 
-    def _stack(self, what: str, vectors: Sequence[Vector] | Rows, width: int) -> Tensor:
+    def _stack(self, what: str, vectors: Sequence[Vector], width: int) -> Tensor:
         """Vectors as rows `[width, d]`; the padding repeats the first."""
         size = len(vectors[0])
         room = self._room.get(what)

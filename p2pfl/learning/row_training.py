@@ -1,10 +1,12 @@
 """Training of many nodes round after round, their models as rows of one array."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pfl.algorithms.rows import ALONE, Spread
 from p2pfl.learning.trainer import RowTrainer, Trainer, TrainJob
 from p2pfl.types import NodeId, Positions, Rows, Vector, aligned_rows
 
@@ -18,6 +20,7 @@ class RowTraining:
         self._trainer = trainer
         self._nodes = tuple(nodes)
         self._local_steps = tuple(local_steps)
+        self._spread = ALONE
         self._momentum: list[Vector | None] = [None] * len(nodes)
         self._rows: RowTrainer | None = None
         self._states: Rows | None = None
@@ -27,6 +30,18 @@ class RowTraining:
             if trainer.state_size:
                 self._states = aligned_rows(len(nodes), trainer.state_size)
                 self._states.fill(0.0)
+
+    @contextmanager
+    def spreading(self) -> Iterator[Spread]:
+        """In here, training and what else is spread like it use as many threads as torch has."""
+        if self._rows is None:
+            yield ALONE
+            return
+        from p2pfl.learning.threads import spread_over_threads
+
+        with spread_over_threads() as self._spread:
+            yield self._spread
+        self._spread = ALONE
 
     def train(
         self, rows: Rows, which: Positions, version: int, correction: Rows | None = None
@@ -73,6 +88,7 @@ class RowTraining:
             steps=steps,
             state=state,
             correction=correction,
+            spread=self._spread,
         )
 
     def _train_jobs(

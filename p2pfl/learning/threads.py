@@ -1,9 +1,12 @@
 """How many threads torch uses inside one operation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+from p2pfl.algorithms.rows import ALONE, Spread
 
 
 @contextmanager
@@ -23,3 +26,23 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def spread_over_threads() -> Iterator[Spread]:
+    """Work in as many parts as torch has threads (`OMP_NUM_THREADS`), a thread for each.
+
+    Every operation runs in one thread in here; the parts are what runs side by side.
+    """
+    threads = torch.get_num_threads()
+    with one_thread():
+        if threads == 1:
+            yield ALONE
+            return
+        with ThreadPoolExecutor(threads, "spread") as pool:
+
+            def run(work: Callable[[int], None]) -> None:
+                for done in [pool.submit(work, part) for part in range(threads)]:
+                    done.result()
+
+            yield Spread(threads, run)

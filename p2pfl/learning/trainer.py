@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pfl.algorithms.rows import ALONE, Spread
 from p2pfl.types import NodeId, Rows, Vector
 
 
@@ -111,10 +112,11 @@ class RowTrainer(Trainer, Protocol):
         steps: int,
         state: Rows | None = None,
         correction: Rows | None = None,
+        spread: Spread = ALONE,
     ) -> NDArray[np.float64]:
         """Train the model `[n, d]` of each of these different nodes in place; their mean losses.
 
         As `train` does with one job for each. `state` `[n, state_size]` changes in place too;
-        all zeros: fresh.
+        all zeros: fresh. The result does not depend on `spread`.
         """
         ...

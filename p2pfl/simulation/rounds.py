@@ -114,7 +114,7 @@ class RoundSimulation:
         Raises:
             Undecided: only the event path knows what happens.
         """
-        with self._during("events"):
+        with self._during("events"), self._training.spreading() as self._mix.spread:
             for this in self._table:
                 self._hash.update(this.now.at_s.tobytes())
                 self._hear(this)

@@ -1,5 +1,7 @@
 """Mixing all nodes at once gives the same bits as mixing one node after the other."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.mixing import mix
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.rounds import Held
-from p2pfl.algorithms.rows import Links, RowMix, links_of
+from p2pfl.algorithms.rows import Links, RowMix, Spread, links_of
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Rows
 
@@ -57,13 +59,21 @@ def test_every_row_has_the_bits_of_the_one_node_mix(
         assert bits(mixed[i]) == bits(mix(own[i], heard_by(links, i, heard)))
 
 
+def last_part_first(work: Callable[[int], None]) -> None:
+    work(1)
+    work(0)
+
+
 def test_many_rows_go_in_blocks() -> None:
     rng = np.random.default_rng(3)
     links = drawn_links(rng, 300, 6)
     own = rng.standard_normal((300, 1000)).astype(np.float32)
     room = np.empty_like(own)
-    mixed = RowMix(links, 1000)(own, own, room)
+    mix_all = RowMix(links, 1000)
+    mixed = mix_all(own, own, room)
     assert mixed is room
+    mix_all.spread = Spread(2, last_part_first)
+    assert bits(mix_all(own, own)) == bits(room)
     for i in range(300):
         assert bits(mixed[i]) == bits(mix(own[i], heard_by(links, i, own)))
 

@@ -15,9 +15,10 @@ from p2pfl.learning.loop_trainer import LoopTrainer
 from p2pfl.learning.partitions import Iid
 from p2pfl.learning.row_training import RowTraining
 from p2pfl.learning.task import Task, task_from_dataset
+from p2pfl.learning.threads import spread_over_threads
 from p2pfl.learning.trainer import RowTrainer, Trainer, TrainJob
 from p2pfl.learning_rate import LearningRate
-from p2pfl.types import NodeId, Rows, Vector
+from p2pfl.types import NodeId, Rows, Vector, aligned_rows
 
 NODES = [NodeId(f"n{i}") for i in range(7)]
 
@@ -123,3 +124,45 @@ def test_many_rows_go_in_the_batches_that_jobs_go_in(monkeypatch: pytest.MonkeyP
     rows = start.copy()
     RowTraining(trainer, NODES, [2] * 7).train(rows, np.arange(7), 0)
     assert np.array_equal(rows, by_jobs(trainer, start, [[*range(7)]], 2, None))
+
+
+@pytest.mark.parametrize("model", [None, convolution])
+def test_threads_change_no_bit(
+    model: Callable[[], nn.Module] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = task(momentum=0.9)
+    if model is not None:
+        made = replace(task("cnn", momentum=0.9), make_model=model)
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        trainer = BatchedTrainer(made)
+        monkeypatch.setattr(trainer, "_rows", 2)
+        rows = aligned_rows(7, trainer.dimension)
+        rows[:] = trainer.initial()
+        training = RowTraining(trainer, NODES, [2] * 7)
+        try:
+            torch.set_num_threads(threads)
+            with training.spreading() as spread:
+                assert spread.parts == threads
+                assert torch.get_num_threads() == 1
+                for version in range(3):
+                    training.train(rows, np.arange(7), version)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        found.append(rows)
+    assert np.array_equal(found[0], found[1])
+
+
+def test_what_goes_wrong_in_a_thread_goes_wrong_outside() -> None:
+    def fail(part: int) -> None:
+        assert part == 0, "the second part"
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with spread_over_threads() as spread, pytest.raises(AssertionError, match="second part"):
+            spread.run(fail)
+    finally:
+        torch.set_num_threads(before)
