@@ -41,6 +41,8 @@ TEXTBOOK: dict[str, Callable[..., textbook.Models]] = {
     "d2": textbook.d2,
     "relay_sum": textbook.relay_sum,
     "gradient_tracking": textbook.gradient_tracking,
+    # Where all have as many neighbours, pushed shares are the weights, and no mass moves.
+    "sgp": textbook.dpsgd,
     "qg_dsgdm": partial(textbook.qg_dsgdm, beta=0.9),
 }
 
