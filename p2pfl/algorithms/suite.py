@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
+from p2pfl.algorithms.ad_psgd import ADPSGD
 from p2pfl.algorithms.base import Algorithm, Capabilities
 from p2pfl.algorithms.d2 import D2
 from p2pfl.algorithms.dpsgd import DPSGD
@@ -56,6 +57,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "relay_sum": Gossip("RelaySum", RelaySum),
     "gradient_tracking": Gossip("gradient tracking", GradientTracking),
     "track_mix": Gossip("TrackMix", TrackMix),
+    "ad_psgd": Gossip("AD-PSGD", ADPSGD),
     "gossip_learning": Gossip("gossip learning", GossipLearning),
     "epidemic": Gossip("epidemic learning", Epidemic),
     "sgp": Gossip("SGP", SGP),

@@ -105,6 +105,13 @@ CLAIMS: Mapping[str, Claim] = {
     # A tree that a quarter leaves falls in pieces.
     "relay_sum": Claim(unbiased, time_s=2000.0, survives=None),
     "d2": Claim(unbiased, time_s=2000.0),
+    "ad_psgd": Claim(
+        in_proportion_to_speed,
+        # On a ring the slow half mixes too little with the fast one for the law of small steps.
+        tables={"topology": {"kind": "complete"}, "training": {"learning_rate": 0.02}},
+        time_s=600.0,
+        survives=0.1,
+    ),
     "gossip_learning": Claim(
         in_proportion_to_speed,
         tables={"training": {"learning_rate": 0.02}},
