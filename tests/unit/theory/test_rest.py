@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from p2pfl.errors import ConfigError
-from p2pfl.theory import bias, push_sum
+from p2pfl.theory import bias, push_sum, servers
+from p2pfl.theory.quadratics import weighted_optimum
 from p2pfl.theory.rest import resting_bias, resting_models
 from p2pfl.topology import generators
 from p2pfl.topology.weights import mixing_matrix
@@ -49,6 +50,21 @@ def test_mass_gathers_at_those_who_seldom_push() -> None:
     np.testing.assert_allclose(mass, (1 / RATES) * NODES / (1 / RATES).sum())
 
 
+def test_a_servers_discount_by_age_adds_to_the_bias_of_the_rates() -> None:
+    plain = servers.influence(RATES, exponent=0.0)
+    discounted = servers.influence(RATES)
+    np.testing.assert_allclose(plain, RATES / RATES.sum())
+    assert discounted[1] < plain[1]
+    assert servers.influence(RATES, buffer=100)[1] > discounted[1]
+    a, b = task()
+    expected = weighted_optimum(a, b, weights=plain) - weighted_optimum(a, b)
+    found = servers.predicted_bias(RATES, a, b, exponent=0.0)
+    spread = np.sqrt(np.mean(np.sum((b - b.mean(axis=0)) ** 2, axis=1)))
+    assert found == pytest.approx(float(np.linalg.norm(expected)) / spread)
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="shares"):
         push_sum.push_sum(RING, RATES[:3], step="x")
+    with pytest.raises(ConfigError, match="rates must be above zero"):
+        servers.influence([0.0, 1.0])
