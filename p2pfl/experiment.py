@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from p2pfl import local_training
 from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.discount import DiscountLaw
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.star_rounds import RoundServer
+from p2pfl.algorithms.star_updates import UpdateServer
 from p2pfl.algorithms.suite import GOSSIPS, LABELS, STARS, make_rule
 from p2pfl.config.check import check_config
 from p2pfl.config.check_world import SERVER_TOO, named_nodes
@@ -26,7 +28,7 @@ from p2pfl.own_data import OwnData
 from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
-from p2pfl.protocol.staleness import DiscountLaw, StalenessPolicy
+from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.tasks import quadratic_task_of, task_of
 from p2pfl.topology.build import Topology
 from p2pfl.types import NodeId, Vector
@@ -308,6 +310,13 @@ class Experiment:
                 algorithm,
                 rounds=self._rounds(algorithm, trainer),
                 weights=self.objective_weights(trainer) if self._weighs else {},
+            )
+        if isinstance(algorithm, UpdateServer):
+            steps = self.config.stop.steps
+            algorithm = replace(
+                algorithm,
+                steps_max=None if steps is None else steps * len(self.learners),
+                scales=self.update_scales(trainer) if self._weighs else {},
             )
         return Node(settings, algorithm, x0)
 

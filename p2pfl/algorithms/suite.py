@@ -15,8 +15,10 @@ from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
 from p2pfl.algorithms.epidemic import Epidemic
 from p2pfl.algorithms.fedadam import FedAdamServer
+from p2pfl.algorithms.fedasync import FedAsyncServer
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.fedavgm import FedAvgMServer
+from p2pfl.algorithms.fedbuff import FedBuffClient, FedBuffServer
 from p2pfl.algorithms.fedprox import FedProxClient
 from p2pfl.algorithms.gossip_learning import GossipLearning
 from p2pfl.algorithms.gradient_tracking import GradientTracking
@@ -27,6 +29,7 @@ from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 from p2pfl.algorithms.relay_sum import RelaySum
 from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
 from p2pfl.algorithms.sgp import SGP
+from p2pfl.algorithms.star_updates import UpdateClient
 from p2pfl.algorithms.track_mix import TrackMix
 from p2pfl.types import NodeId
 
@@ -69,6 +72,8 @@ STARS: Final[Mapping[str, Star]] = {
     "fedavgm": Star("FedAvgM", FedAvgMServer, FedAvgClient),
     "fedadam": Star("FedAdam", FedAdamServer, FedAvgClient),
     "scaffold": Star("SCAFFOLD", ScaffoldServer, ScaffoldClient),
+    "fedasync": Star("FedAsync", FedAsyncServer, UpdateClient),
+    "fedbuff": Star("FedBuff", FedBuffServer, FedBuffClient),
 }
 
 ALONE: Final[Mapping[str, Gossip]] = {
@@ -81,7 +86,18 @@ LABELS: Final[Mapping[str, str]] = {
 }
 
 _GIVEN: Final = frozenset(
-    {"scale", "server", "clients", "seed", "rounds", "weights", "hearers", "share"}
+    {
+        "scale",
+        "server",
+        "clients",
+        "seed",
+        "rounds",
+        "steps_max",
+        "weights",
+        "scales",
+        "hearers",
+        "share",
+    }
 )
 """Fields that the experiment sets by itself, node by node."""
 
@@ -97,11 +113,11 @@ def parameters_of(kind: str) -> frozenset[str]:
 def reads_weights(kind: str) -> bool:
     """Whether nodes' objectives may be weighed under this algorithm.
 
-    A gossip rule then has a field `scale`, a server a field `weights`. The user's own class is
+    A gossip rule then has a field `scale`, a server `weights` or `scales`. The user's own class is
     taken to read its scale; nodes alone combine nothing that could be weighed.
     """
     if kind in STARS:
-        return any(f.name == "weights" for f in fields(STARS[kind].server))
+        return any(f.name in {"weights", "scales"} for f in fields(STARS[kind].server))
     return kind not in GOSSIPS or any(f.name == "scale" for f in fields(GOSSIPS[kind].rule))
 
 
@@ -134,11 +150,16 @@ def make_client(kind: str, given: Mapping[str, object], **place: object) -> Algo
 
 
 def _fields(rule: type[Any]) -> frozenset[str]:
-    return frozenset(field.name for field in fields(rule)) - _GIVEN
+    return _named(rule) - _GIVEN
+
+
+def _named(rule: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(rule))
 
 
 def _made(rule: type[Any], given: Mapping[str, object], **place: object) -> Algorithm[Any]:
     known = _fields(rule)
     chosen = {key: value for key, value in given.items() if key in known and value is not None}
-    made: Algorithm[Any] = rule(**chosen, **place)
+    told = {key: value for key, value in place.items() if key in _named(rule)}
+    made: Algorithm[Any] = rule(**chosen, **told)
     return made

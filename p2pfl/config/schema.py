@@ -259,15 +259,24 @@ class AlgorithmConfig:
     normalise: bool | None = None
     """FedAvg: an update counts per local step (FedNova)."""
     proximal: float | None = None
-    """FedProx: mu of mu/2 ||x - global model||^2."""
+    """FedProx, FedAsync, FedBuff: mu of mu/2 ||x - global model||^2 (the last two: 0)."""
     server_learning_rate: float | None = None
-    """FedAvgM, FedAdam, SCAFFOLD: eta, by which the clients' mean update counts."""
+    """FedAvgM, FedAdam, SCAFFOLD, FedBuff: eta, by which the clients' mean update counts."""
     server_momentum: float | None = None
     """FedAvgM: beta."""
     server_betas: tuple[float, ...] | None = None
     """FedAdam: decay of the first and of the second moment."""
     adaptivity: float | None = None
     """FedAdam: tau."""
+    alpha: float | None = None
+    """FedAsync: the weight of a client's model that is not stale."""
+    buffer_size: int | None = None
+    """FedBuff: K, the updates of which the server makes one step."""
+    discount: Literal["constant", "polynomial", "hinge", "exponential"] | None = None
+    """FedAsync, FedBuff: how much less an update counts the more versions it is behind."""
+    discount_a: float | None = None
+    discount_b: float | None = None
+    """As in `[staleness]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

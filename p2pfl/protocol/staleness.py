@@ -12,40 +12,15 @@ weight, a dead node's frozen model is left out. Dropping by lag silently removes
 """
 
 from dataclasses import dataclass, field
-from math import exp, inf
+from math import inf
 from typing import Final, Literal
+
+from p2pfl.algorithms.discount import DiscountLaw
 
 LIVENESS_PERIODS: Final = 3.0
 """A peer that has been silent for so many of its own periods counts as dead."""
 
 Metric = Literal["missed", "age", "reads", "lag"]
-
-Discount = Literal["polynomial", "hinge", "exponential"]
-
-
-@dataclass(frozen=True, slots=True)
-class DiscountLaw:
-    """How much a model of staleness t counts: 1 when it is fresh, less and less with t.
-
-    polynomial   (1 + t)^-a
-    hinge        1 up to b, then 1 / (a (t - b) + 1)
-    exponential  e^(-t / b)
-
-    Source: Xie, Koyejo, Gupta, "Asynchronous federated optimization", 2019.
-    """
-
-    kind: Discount = "polynomial"
-    a: float = 0.5
-    b: float = 4.0
-
-    def __call__(self, staleness: float) -> float:
-        """The factor, in (0, 1]."""
-        if self.kind == "polynomial":
-            return float((1.0 + staleness) ** -self.a)
-        if self.kind == "exponential":
-            return exp(-staleness / self.b)
-        late = staleness - self.b
-        return 1.0 if late <= 0.0 else 1.0 / (self.a * late + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +38,7 @@ class StalenessPolicy:
     """Nobody is dropped for missing periods before this age, and an unknown period means it."""
     suspect_grace_s: float = 2.0
     """A peer whose connection broke counts as dead only after as long."""
-    discount: DiscountLaw = DiscountLaw()
+    discount: DiscountLaw = field(default_factory=DiscountLaw)
     reciprocal: bool = True
     least_period_s: float = field(init=False)
     """The period below which the floor decides: floor / bound."""

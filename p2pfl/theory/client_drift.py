@@ -8,15 +8,12 @@ FedProx   K_i = (I - (I - gamma (A_i + mu I))^H) (A_i + mu I)^-1 A_i
 A server that moves by the clients' mean update rests where sum_i p_i K_i (b_i - x) = 0: at the
 optimum for H = 1, and else as if client i's curvature were K_i. FedNova divides K_i by H_i.
 Momentum or adaptive steps at the server, losses and delays change nothing of where it rests;
-SCAFFOLD rests at the optimum. An asynchronous server weighs client i by how often it reports,
-r_i, and by how its staleness is discounted, s(tau_i).
+SCAFFOLD rests at the optimum. What weights an asynchronous server gives, `servers` says.
 
 Source: Karimireddy et al., "SCAFFOLD", 2020, section 3 (client drift); Wang et al., "Tackling the
 objective inconsistency problem in heterogeneous federated optimization", 2020; closed forms from
 first principles.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,8 +34,7 @@ def star_fixed_point(
 ) -> Real:
     """The global model `[d]` at which the server rests, for H `[n]` or one for all.
 
-    `weights` are p_i up to a factor (None: equal); for an asynchronous server see
-    `asynchronous_weights`.
+    `weights` are p_i up to a factor (None: equal).
 
     Raises:
         ConfigError: numbers that no run could have.
@@ -84,25 +80,3 @@ def client_drift(
     )
     optimum = weighted_optimum(curvature, optima, weights=weights)
     return relative_error(x, optimum=optimum, optima=optima)
-
-
-def asynchronous_weights(
-    rates: ArrayLike, *, discount: Callable[[float], float] | None = None
-) -> Real:
-    """How much each client counts for a server that applies every update when it comes, `[n]`.
-
-    A client that reports r_i times a second (compute and both ways of the network) counts r_i
-    s(tau_i), where tau_i = R / r_i - 1 updates of the others, R = sum r, come in between. For a
-    small weight of each update; the sum is 1. In the words of `bias`: a client is pulled back to
-    the server whenever the server mixes it in, so pi_i q_i0 = pi_0 q_0i.
-
-    Raises:
-        ConfigError: a rate is not above zero.
-    """
-    r = np.asarray(rates, dtype=np.float64)
-    if r.ndim != 1 or not (r > 0).all():
-        raise ConfigError("theory: rates must be one number above zero for each client")
-    staleness = r.sum() / r - 1.0
-    trust = [1.0 if discount is None else discount(float(tau)) for tau in staleness]
-    shares = r * np.array(trust)
-    return np.asarray(shares / shares.sum())

@@ -11,8 +11,9 @@ from p2pfl.experiment import SERVER, Experiment
 from p2pfl.learning.quadratics import QuadraticTask, QuadraticTrainer
 from p2pfl.simulation.simulate import Simulation
 from p2pfl.simulation.trace import Trace
-from p2pfl.theory.client_drift import client_drift
+from p2pfl.theory.client_drift import client_drift, star_fixed_point
 from p2pfl.theory.quadratics import relative_error, weighted_optimum
+from p2pfl.theory.servers import influence
 from p2pfl.types import NodeId, Vector
 
 NODES = 8
@@ -20,6 +21,8 @@ RATE = 0.05
 H = 8
 ROUGH = {"loss": 0.2, "duplication": 0.1, "reorder": 0.2, "reorder_s": 0.3}
 ROUNDS = ["fedavg", "fedprox", "fedavgm", "fedadam", "scaffold"]
+UPDATES = ["fedasync", "fedbuff"]
+SLOW = {f"n{i}": 5.0 for i in range(NODES // 2)}
 
 
 def star(algorithm: str | dict[str, Any], *, steps: int = H, **tables: Any) -> Experiment:  # noqa: ANN401 - tables as a user writes them
@@ -148,9 +151,103 @@ def test_the_survivors_of_a_crash_reach_their_own_optimum(kind: str, participati
         assert error(experiment, dead=2) < 0.35
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "versions"),
+    [
+        ({"kind": "fedasync", "alpha": 0.05, "discount": "constant"}, 1),
+        ({"kind": "fedasync", "alpha": 0.05}, 1),
+        ({"kind": "fedbuff", "buffer_size": 4, "server_learning_rate": 0.2}, 4),
+    ],
+    ids=["constant", "polynomial", "buffered"],
+)
+@pytest.mark.parametrize("steps", [1, H])
+def test_an_asynchronous_server_weighs_clients_by_rate_and_staleness(
+    algorithm: dict[str, Any], versions: int, steps: int
+) -> None:
+    """The optimum is the slow clients' as much as the fast ones'; the server's is not."""
+    latency_s = 0.02
+    experiment = star(
+        algorithm,
+        steps=steps,
+        compute={"slowdown": SLOW},
+        network={"latency_s": latency_s, "latency": "constant"},
+        time_s=600.0,
+    )
+    x, task = end(experiment)
+    cycles = [0.5 * SLOW.get(node, 1.0) + 2.0 * latency_s for node in experiment.learners]
+    exponent = 0.0 if algorithm.get("discount") == "constant" else 0.5
+    weights = influence(1.0 / np.array(cycles), exponent=exponent, buffer=versions)
+    wanted = star_fixed_point(
+        task.curvature, task.optima, learning_rate=RATE, local_steps=steps, weights=weights
+    )
+    optimum = weighted_optimum(task.curvature, task.optima)
+    expected = relative_error(wanted, optimum=optimum, optima=task.optima)
+    assert expected > 0.4
+    assert close(error(experiment), expected)
+    assert relative_error(x, optimum=wanted, optima=task.optima) < 0.15 * expected
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+def test_under_loss_and_duplicates_every_update_counts_once(kind: str) -> None:
+    experiment = star({"kind": kind, "alpha": 0.1} if kind == "fedasync" else kind, network=ROUGH)
+    simulation = Simulation(experiment, experiment.make_trainer(), Trace())
+    simulation.run()
+    world = simulation.world
+    counted = world.inhabitants[SERVER].node.state.steps
+    done = sum(one.node.steps for one in world.inhabitants.values())
+    assert done - NODES * H <= counted <= done
+    assert counted > 60 * H
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize("network", [{}, ROUGH], ids=["calm", "rough"])
+def test_equally_fast_clients_count_alike_and_the_dead_are_forgotten(
+    kind: str, network: dict[str, float]
+) -> None:
+    """Rough networks slow everybody down alike, up to chance."""
+    algorithm = {"fedasync": {"alpha": 0.02}, "fedbuff": {"server_learning_rate": 0.2}}[kind]
+    experiment = star(
+        {"kind": kind, "discount": "constant", **algorithm},
+        steps=1,
+        network=network,
+        faults={"crash": [{"node": f"n{i}", "at_s": 10.0} for i in range(2)]},
+        time_s=700.0,
+    )
+    assert error(experiment, dead=2) < (0.05 if network else 0.02)
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+def test_asynchronous_clients_do_the_steps_that_were_asked_for_and_end_with_one_model(
+    kind: str,
+) -> None:
+    experiment = star(kind, stop={"steps": 20 * H, "time_s": 4000.0}, network=ROUGH)
+    simulation = Simulation(experiment, experiment.make_trainer(), Trace())
+    result = simulation.run()
+    server = simulation.world.inhabitants[SERVER].node
+    assert server.state.steps == 20 * H * NODES
+    assert {one.outcome for one in result.nodes} == {"finished"}
+    assert result.duration_s < 4000.0
+    assert all(np.array_equal(x, server.public()) for x in result.public.values())
+
+
 @pytest.mark.parametrize("kind", ROUNDS)
+def test_a_finished_server_leaves_everybody_with_its_last_model(kind: str) -> None:
+    experiment = star(
+        {"kind": kind, "participation": 0.25},
+        stop={"steps": 5 * H, "time_s": 4000.0},
+        network=ROUGH,
+    )
+    simulation = Simulation(experiment, experiment.make_trainer(), Trace())
+    result = simulation.run()
+    server = simulation.world.inhabitants[SERVER].node
+    assert {one.outcome for one in result.nodes} == {"finished"}
+    assert all(np.array_equal(x, server.public()) for x in result.public.values())
+
+
+@pytest.mark.parametrize("kind", [*ROUNDS, *UPDATES])
 def test_a_star_resumed_from_snapshots_goes_on_as_if_nothing_had_happened(kind: str) -> None:
-    experiment = star({"kind": kind, "participation": 0.5}, network=ROUGH, time_s=40.0)
+    half = {} if kind in UPDATES else {"participation": 0.5}
+    experiment = star({"kind": kind, **half}, network=ROUGH, time_s=40.0)
     hashes = []
     for resumes in (False, True):
         trainer = experiment.make_trainer()
@@ -173,25 +270,22 @@ def test_a_star_resumed_from_snapshots_goes_on_as_if_nothing_had_happened(kind: 
     assert hashes[0] == hashes[1]
 
 
-@pytest.mark.parametrize("kind", ROUNDS)
+@pytest.mark.parametrize("kind", [*ROUNDS, *UPDATES])
 @pytest.mark.parametrize("dies", ["n3", "server"])
 def test_a_star_goes_on_when_one_of_it_comes_back_from_its_checkpoint(kind: str, dies: str) -> None:
-    experiment = star(
-        {"kind": kind, "participation": 0.5},
-        steps=1,
-        time_s=200.0,
-        checkpoint={"every_s": 3.0},
-    )
+    half = {} if kind in UPDATES else {"participation": 0.5}
+    experiment = star({"kind": kind, **half}, steps=1, time_s=200.0, checkpoint={"every_s": 3.0})
     simulation = Simulation(experiment, experiment.make_trainer(), Trace())
     world = simulation.world
     simulation.faults.plan()
     world.start()
-    versions = []
+    reached = []
     for at_s, change in ((50.0, world.crash), (60.0, world.restart), (200.0, None)):
         while world.next_s < at_s:
             world.step()
-        versions.append(world.inhabitants[SERVER].node.version)
+        client = world.inhabitants[NodeId("n3")].node
+        reached.append((world.inhabitants[SERVER].node.version, client.steps))
         if change is not None:
             change(NodeId(dies))
-    assert versions[2] > versions[1] + 80
-    assert world.inhabitants[NodeId("n3")].node.steps > versions[2] // 4
+    assert reached[2][0] > reached[1][0] + 80
+    assert reached[2][1] > reached[1][1] + 40

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2pfl.experiment import Experiment
+from p2pfl.theory import servers
 from p2pfl.theory.fixed_points import steady_bias
 from p2pfl.theory.quadratics import relative_error, weighted_optimum
 from support.experiments import mixing_matrix, quadratic_task, rates
@@ -59,6 +60,14 @@ def in_proportion_to_speed(experiment: Experiment, power: int = 1) -> float:
 def in_proportion_to_speed_squared(experiment: Experiment) -> float:
     """It makes updates at rate r_i, and is mixed in by others at that rate: omega_i ~ r_i^2."""
     return in_proportion_to_speed(experiment, power=2)
+
+
+def by_rate(experiment: Experiment) -> float:
+    """Who reports more often to a server counts more: compute and both ways of the network."""
+    task, config = quadratic_task(experiment), experiment.config
+    away_s = 2.0 * config.network.latency_s
+    cycles = [1.0 / (1.0 / rate + away_s) for rate in rates(experiment)]
+    return servers.predicted_bias(cycles, task.curvature, task.optima, exponent=0.0)
 
 
 def everybody_alone(experiment: Experiment) -> float:
@@ -134,6 +143,17 @@ CLAIMS: Mapping[str, Claim] = {
     "fedavgm": Claim(unbiased, tables={"algorithm": {"server_momentum": 0.5}}, time_s=900.0),
     "fedadam": Claim(unbiased, tables={"algorithm": {"server_learning_rate": 0.03}}, time_s=1500.0),
     "scaffold": Claim(unbiased, time_s=900.0),
+    # What is lost is said again a second later, which hits fast clients harder.
+    "fedasync": Claim(
+        by_rate,
+        tables={"algorithm": {"alpha": 0.05, "discount": "constant"}},
+        unordered=False,
+    ),
+    "fedbuff": Claim(
+        by_rate,
+        tables={"algorithm": {"server_learning_rate": 0.5, "discount": "constant"}},
+        unordered=False,
+    ),
     "local": Claim(everybody_alone, time_s=1500.0, agrees=False, survives=None),
     "centralized": Claim(unbiased, time_s=300.0, survives=None),
 }

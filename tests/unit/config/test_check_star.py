@@ -40,6 +40,9 @@ def test_every_star_is_an_experiment_and_a_side_of_a_comparison(kind: str) -> No
         ({"kind": "fedadam", "adaptivity": 0.0}, "algorithm.adaptivity is 0; allowed: above 0"),
         ({"kind": "fedavg", "candidates": 4}, 'is read with selection = "loss" only'),
         ({"kind": "fedavg", "selection": "best"}, "algorithm.selection"),
+        ({"kind": "fedasync", "alpha": 1.5}, "algorithm.alpha is 1.5; allowed: above 0 and at"),
+        ({"kind": "fedbuff", "buffer_size": 0}, "algorithm.buffer_size is 0; allowed: at least 1"),
+        ({"kind": "fedasync", "participation": 0.5}, "algorithm.participation is read by fedavg"),
     ],
 )
 def test_what_a_star_cannot_be_told_is_refused(algorithm: dict[str, object], words: str) -> None:

@@ -3,11 +3,12 @@
 import pytest
 from support.bench import Bench, make_bench, vector
 
+from p2pfl.algorithms.discount import DiscountLaw
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.messages import ModelMessage, PresenceState, Publish, Record, Send, Train, VersionRequest
 from p2pfl.protocol.settings import Round
-from p2pfl.protocol.staleness import DiscountLaw, StalenessPolicy
+from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId
 
 N1, N2 = NodeId("n1"), NodeId("n2")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from p2pfl.errors import ConfigError
-from p2pfl.theory.client_drift import asynchronous_weights, client_drift, star_fixed_point
+from p2pfl.theory.client_drift import client_drift, star_fixed_point
 from p2pfl.theory.quadratics import weighted_optimum
 
 RNG = np.random.default_rng(3)
@@ -67,15 +67,6 @@ def test_normalising_takes_the_numbers_of_steps_out_of_the_objective() -> None:
     np.testing.assert_allclose(straight, weighted_optimum(A, B, weights=P), atol=1e-3)
 
 
-def test_whoever_reports_more_often_counts_more_for_an_asynchronous_server() -> None:
-    rates = [1.0, 1.0, 0.25]
-    np.testing.assert_allclose(asynchronous_weights(rates), np.array(rates) / 2.25)
-    # 1.25 updates of the others come between two of a fast client, 8 between two of the slow one.
-    found = asynchronous_weights(rates, discount=lambda tau: 1.0 / (1.0 + tau))
-    shares = np.array([1.0 / 2.25, 1.0 / 2.25, 0.25 / 9.0])
-    np.testing.assert_allclose(found, shares / shares.sum())
-
-
 @pytest.mark.parametrize(
     "numbers",
     [{"learning_rate": 0.0}, {"learning_rate": 0.1, "local_steps": 0}],
@@ -83,5 +74,3 @@ def test_whoever_reports_more_often_counts_more_for_an_asynchronous_server() -> 
 def test_numbers_that_no_run_could_have_are_refused(numbers: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="theory"):
         star_fixed_point(A, B, **numbers)  # type: ignore[arg-type]  # wrong on purpose
-    with pytest.raises(ConfigError, match="rates"):
-        asynchronous_weights([1.0, 0.0])
