@@ -50,6 +50,17 @@ CASES: Final = (
         for nodes, steps in ((10, 30), (100, 5))
     ),
 )
+IN_SHORT: Final = (
+    Case(nodes=10, steps=2000),
+    Case(nodes=100, steps=200),
+    Case(nodes=1000, steps=40),
+    Case(nodes=1000, steps=40, fast=True),
+    Case(nodes=1000, steps=100, local_steps=5),
+    Case(nodes=10_000, steps=8),
+    Case(kind="dpsgd", nodes=1000, steps=40),
+    Case(nodes=100, steps=5, model="1 M"),
+)
+"""What the README shows."""
 QUICK: Final = (Case(nodes=100, steps=200), Case(kind="dpsgd", nodes=1000, steps=40))
 PROFILED: Final = (
     Case(nodes=1000, steps=40),
@@ -179,11 +190,17 @@ def main() -> None:
         return
     here, quick = conditions(), arguments.quick
     loops = measure_loops(["2 k"] if quick else list(HIDDEN))
+    keep(loops, conditions=here)
     rates = measure_cases(QUICK if quick else CASES, loops)
     if not quick:
         measure_cnn(rates)
-    for table in (loops, rates, measure_parts(PROFILED[:1] if quick else PROFILED)):
-        keep(table, conditions=here)
+    keep(rates, conditions=here)
+    titles = {case.title for case in IN_SHORT} | {CNN_TITLE}
+    short = Table("simulator in short", RATES[:-2])
+    short.rows.extend(row for row in rates.rows if row["title"] in titles)
+    if not quick:
+        keep(short, conditions=here)
+    keep(measure_parts(PROFILED[:1] if quick else PROFILED), conditions=here)
 
 
 if __name__ == "__main__":

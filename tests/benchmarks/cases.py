@@ -1,7 +1,7 @@
 """What the simulator's benchmark measures, one case at a time, in the process that asks."""
 
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import nn
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.schema import SimulationConfig, StopConfig
 from p2pfl.experiment import Experiment
-from p2pfl.learning.trainer import Trainer, TrainJob, TrainOutcome
+from p2pfl.learning.trainer import Trainer, TrainJob
 from p2pfl.simulation.profile import Part, Profile
 from p2pfl.simulation.simulate import simulate
 
@@ -107,15 +107,20 @@ def measure_experiment(experiment: Experiment) -> dict[str, float]:
 
 
 def count_calls(trainer: Trainer) -> list[None]:
-    """A list that grows with every call of the trainer from now on."""
+    """A list that grows with every batch that the trainer is given from now on."""
     calls: list[None] = []
-    train = trainer.train
 
-    def counted(jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
-        calls.append(None)
-        return train(jobs)
+    def counted(train: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **named: object) -> object:
+            calls.append(None)
+            return train(*args, **named)
 
-    trainer.train = counted  # type: ignore[method-assign]  # this one trainer counts
+        return call
+
+    # Whole rounds come as rows, everything else as jobs.
+    for name in ("train", "train_rows"):
+        if hasattr(trainer, name):
+            setattr(trainer, name, counted(getattr(trainer, name)))
     return calls
 
 

@@ -8,7 +8,7 @@ import bench_peers
 import bench_trainers
 import pytest
 from apart import FailedError, measure_apart
-from bench_simulator import times
+from bench_simulator import CASES, IN_SHORT, times
 from cases import HIDDEN, Case, loop_trainer, measure, profile, torch_loop
 from results import BUILD, ROOT, Column, Table, fill_in, keep, kept_tables
 
@@ -43,6 +43,12 @@ def test_the_models_have_the_sizes_that_they_are_named_by() -> None:
     sizes = {name: Case(nodes=2, steps=1, model=name).experiment() for name in HIDDEN}
     found = {name: one.make_trainer().dimension for name, one in sizes.items()}
     assert found == {"2 k": 2_410, "50 k": 50_550, "1 M": 1_000_567}
+
+
+def test_what_the_readme_shows_is_measured() -> None:
+    assert set(IN_SHORT) <= set(CASES)
+    titles = [case.title for case in CASES]
+    assert len(set(titles)) == len(titles)
 
 
 def test_the_loops_are_measured() -> None:
