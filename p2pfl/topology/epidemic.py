@@ -93,14 +93,17 @@ def _regular_digraph(nodes: int, degree: int, seed: int, number: int) -> list[tu
         everybody = range(nodes)
         return [(a, b) for a in everybody for b in everybody if a != b and (a, b) not in left_out]
     ends = [node for node in range(nodes) for _ in range(degree)]
-    for attempt in range(_MAX_DRAWS):
-        name = f"{number}/{attempt}"
-        keys = [draw_bits(seed, name, "el_oracle", k) for k in range(len(ends))]
-        heads = [head for _, head in sorted(zip(keys, ends, strict=True))]
-        edges = list(zip(ends, heads, strict=True))
-        if _swap_clashes_away(edges, seed, name):
-            return edges
-    raise AssertionError("a sparse pairing is proper sooner or later")
+    drawn = (_pairing(ends, seed, f"{number}/{attempt}") for attempt in range(_MAX_DRAWS))
+    # A sparse pairing is proper sooner or later.
+    return next(edges for edges in drawn if edges is not None)
+
+
+def _pairing(ends: list[int], seed: int, name: str) -> list[tuple[int, int]] | None:
+    """Each end joined with a random one; None: no swaps made it proper."""
+    keys = [draw_bits(seed, name, "el_oracle", k) for k in range(len(ends))]
+    heads = [head for _, head in sorted(zip(keys, ends, strict=True))]
+    edges = list(zip(ends, heads, strict=True))
+    return edges if _swap_clashes_away(edges, seed, name) else None
 
 
 def _swap_clashes_away(edges: list[tuple[int, int]], seed: int, name: str) -> bool:

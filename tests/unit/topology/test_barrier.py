@@ -29,6 +29,18 @@ def test_the_least_is_found_within_the_gap() -> None:
     assert (found > [1.0, 3.0]).all()
 
 
+class Misleading(Corner):
+    """Its gradient promises a descent that never comes: what rounding does near the end."""
+
+    def derivatives(self, z: Numbers) -> tuple[Numbers, Matrix]:
+        gradient, hessian = super().derivatives(z)
+        return -gradient - 1e12, hessian
+
+
+def test_where_no_step_leads_down_the_search_ends() -> None:
+    np.testing.assert_array_equal(minimize(Misleading()), Misleading().start())
+
+
 def test_a_matrix_that_is_not_positive_definite_has_no_logarithm() -> None:
     assert log_determinant(np.diag([2.0, 3.0])) == pytest.approx(np.log(6.0))
     assert log_determinant(np.diag([2.0, -3.0])) is None
