@@ -36,6 +36,33 @@ def test_everything_that_theory_says_of_pull_mix_holds() -> None:
     assert "stand-in" not in made.notes[0]
 
 
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        {"kind": "fedprox", "proximal": 5.0},
+        {"kind": "fedavg", "normalise": True},
+        {"kind": "fedasync", "alpha": 0.05},
+        {"kind": "fedbuff", "buffer_size": 4, "server_learning_rate": 0.2},
+    ],
+    ids=lambda algorithm: algorithm["kind"],
+)
+def test_a_servers_resting_point_is_predicted(algorithm: dict[str, object]) -> None:
+    steps = {"n0": 1} if "normalise" in algorithm else {}
+    training = {"local_steps": 6, "local_steps_of": steps}
+    made = predicted(algorithm=algorithm, training=training, compute={"step_s": 1 / 6})
+    assert rows(made)["bias"].ok
+    assert rows(made)["bias"].expected > 0.02
+
+
+@pytest.mark.parametrize(
+    "algorithm", [{"kind": "fedasync"}, {"kind": "fedbuff", "discount": "hinge"}]
+)
+def test_no_law_is_claimed_where_one_update_moves_a_server_far(
+    algorithm: dict[str, object],
+) -> None:
+    assert "bias" not in rows(predicted(algorithm=algorithm))
+
+
 @pytest.mark.parametrize("kind", ["dpsgd", "dsgdm", "gradient_tracking", "fedavg"])
 def test_who_waits_is_as_slow_as_the_slowest_and_ends_where_theory_says(kind: str) -> None:
     found = rows(predicted(algorithm={"kind": kind}))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from p2pfl.algorithms.base import Advance, Finish, Local, TrainPlan, VectorAlgorithm
+from p2pfl.algorithms.fedasync import FedAsyncServer
 from p2pfl.algorithms.fedavg import FedAvgServer
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.schema import AlgorithmConfig, NetworkConfig, StopConfig, TrainingConfig
@@ -116,6 +117,20 @@ def test_fedavgs_rounds_do_the_work_that_was_asked_for(participation: float, rou
     node = experiment.make_node(SERVER, run="r", trainer=trainer, x0=trainer.initial())
     assert isinstance(node.algorithm, FedAvgServer)
     assert node.algorithm.rounds == rounds
+
+
+def test_an_asynchronous_server_ends_with_the_steps_of_all_and_weighs_as_the_file_says() -> None:
+    rules = []
+    for weights in ({}, {"n0": 5.0}):
+        training = {"learning_rate": 0.1, "local_steps": 2, "weights": weights}
+        experiment = make(algorithm={"kind": "fedasync"}, training=training)
+        trainer = experiment.make_trainer()
+        node = experiment.make_node(SERVER, run="r", trainer=trainer, x0=trainer.initial())
+        assert isinstance(node.algorithm, FedAsyncServer)
+        rules.append(node.algorithm)
+    assert [rule.steps_max for rule in rules] == [40, 40]
+    assert rules[0].scales == {}
+    assert rules[1].scales == pytest.approx({"n0": 2.5, "n1": 0.5, "n2": 0.5, "n3": 0.5})
 
 
 def test_a_server_that_keeps_one_clients_data_still_counts_the_epochs_of_all() -> None:

@@ -6,7 +6,7 @@ from support.star import CLIENTS, SERVER, at_client, at_server, message, only, s
 from p2pfl.algorithms.fedavg import FedAvgClient, FedAvgServer
 from p2pfl.algorithms.star_client import ClientState, RoundClient
 from p2pfl.algorithms.star_rounds import FINAL, GLOBAL, RoundServer, ServerState
-from p2pfl.messages import Incarnation
+from p2pfl.messages import Incarnation, Neighbour
 from p2pfl.types import NodeId
 
 State = ServerState[None]
@@ -60,6 +60,23 @@ def test_a_server_without_living_clients_waits_for_the_first_to_come() -> None:
     assert alone.outgoing == ()
     step = server.advance(alone.state, at_server(0, dead=CLIENTS[1:]), [])
     assert only(step.outgoing).to == CLIENTS[:1]
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_what_a_message_costs_does_not_grow_with_the_clients(count: int) -> None:
+    clients = tuple(NodeId(f"n{i}") for i in range(count))
+    server, looks = FedAvgServer(clients=clients, seed=0), []
+
+    def look(node: NodeId) -> Neighbour:
+        looks.append(node)
+        return seen(node)
+
+    local = at_server(0)._replace(look=look)
+    state = server.initial(vector(0.0))
+    for node in clients[:-1]:
+        state = server.hear(state, local, message(node, 2, vector(1.0)), usable=True).state
+        assert server.advance(state, local, []).version is None
+    assert len(looks) == count - 1
 
 
 def test_each_answer_counts_once_and_only_in_its_round() -> None:
