@@ -5,7 +5,7 @@ report and law test then works with it. The node owns everything else: views, st
 versions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
@@ -186,8 +186,8 @@ class Algorithm(Protocol[S]):
         """This algorithm as one node follows it."""
         ...
 
-    def in_rounds(self, x0: Vector, nodes: Sequence[Self]) -> Rounds | None:
-        """The same algorithm for all these nodes at once; None: only node by node.
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds | None:
+        """The same algorithm for all these nodes at once; None: only event by event.
 
         Asked of synchronous algorithms only, and only of a class that defines it itself: what
         derives from it may change the rule.
@@ -263,8 +263,8 @@ class BaseAlgorithm(Generic[S]):
         """All of it."""
         return state
 
-    def in_rounds(self, x0: Vector, nodes: Sequence[Self]) -> Rounds | None:
-        """Node by node."""
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds | None:
+        """Event by event."""
         return None
 
     def hear(self, state: S, local: Local, message: ModelMessage, *, usable: bool) -> Heard[S]:

@@ -22,7 +22,7 @@ Sources: Tang, Lian, Yan, Zhang, Liu, "D2: decentralized training over decentral
 Trans. Signal Processing 2019 (the primal-dual form).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self
 
@@ -40,8 +40,10 @@ from p2pfl.algorithms.base import (
 )
 from p2pfl.algorithms.epochs import Membership
 from p2pfl.algorithms.mixing import mix, pull, scaled
+from p2pfl.algorithms.node_by_node import NodeByNode
+from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import Neighbour
-from p2pfl.types import Vector, frozen
+from p2pfl.types import NodeId, Vector, frozen
 
 HALF: Final = np.float32(0.5)
 
@@ -70,6 +72,10 @@ class D2(BaseAlgorithm[CorrectedState]):
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
+
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
+        """All nodes in a row."""
+        return NodeByNode(x0, nodes)
 
     def initial(self, x0: Vector) -> CorrectedState:
         """Every node starts from x0, and nothing has moved."""

@@ -7,7 +7,7 @@ Source: Lian, Zhang, Zhang, Hsieh, Zhang, Liu, "Can decentralized algorithms out
 centralized algorithms?", NeurIPS 2017.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -22,9 +22,9 @@ from p2pfl.algorithms.base import (
     TrainPlan,
 )
 from p2pfl.algorithms.mixing import mix, scaled
-from p2pfl.algorithms.rounds import Held, Plan, StepSizes
+from p2pfl.algorithms.rounds import Held, Plan, Turn
 from p2pfl.messages import Neighbour
-from p2pfl.types import Positions, Rows, Vector, aligned_rows
+from p2pfl.types import NodeId, Positions, Rows, Vector, aligned_rows
 
 
 class RoundState(NamedTuple):
@@ -50,9 +50,9 @@ class DPSGD(BaseAlgorithm[RoundState]):
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
 
-    def in_rounds(self, x0: Vector, nodes: Sequence[Self]) -> "DPSGDRounds":
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> "DPSGDRounds":
         """All nodes at once."""
-        return DPSGDRounds(x0, [node.scale for node in nodes])
+        return DPSGDRounds(x0, [node.scale for node in nodes.values()])
 
     def initial(self, x0: Vector) -> RoundState:
         """Every node starts from x0."""
@@ -108,13 +108,13 @@ class DPSGDRounds:
         """x(k)."""
         return (self._x,)
 
-    def begin(self, held: Held, step_sizes: StepSizes) -> Plan:
+    def begin(self, held: Held, turn: Turn) -> Plan:
         """Train from W x(k)."""
         held.mix(self._x, self._start)
         self._begun = [self._start[row].copy() for row, _ in self._scaled]
         return Plan(self._start)
 
-    def end(self, trained: Rows, step_sizes: StepSizes) -> None:
+    def end(self, trained: Rows, turn: Turn) -> None:
         """Where training ended is x(k+1)."""
         for (row, scale), start in zip(self._scaled, self._begun, strict=True):
             trained[row] = scaled(start, trained[row], scale)

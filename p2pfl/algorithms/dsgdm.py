@@ -14,7 +14,7 @@ Source: Lin, Karimireddy, Stich, Jaggi, "Quasi-global momentum: accelerating dec
 learning on heterogeneous data", ICML 2021 (DSGDm as its baseline).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -31,8 +31,10 @@ from p2pfl.algorithms.base import (
     TrainPlan,
 )
 from p2pfl.algorithms.mixing import mean_gradient, mix, scaled
+from p2pfl.algorithms.node_by_node import NodeByNode
+from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import Neighbour
-from p2pfl.types import Vector, frozen
+from p2pfl.types import NodeId, Vector, frozen
 
 
 class MomentumState(NamedTuple):
@@ -60,6 +62,10 @@ class DSGDm(BaseAlgorithm[MomentumState]):
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
+
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
+        """All nodes in a row."""
+        return NodeByNode(x0, nodes)
 
     def initial(self, x0: Vector) -> MomentumState:
         """Every node starts from x0, at rest."""

@@ -18,7 +18,7 @@ Sources: Pu, Nedic, "Distributed stochastic gradient tracking methods", Mathemat
 over time-varying graphs", SIAM J. Optim. 2017 (DIGing).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self, cast
 
@@ -37,8 +37,10 @@ from p2pfl.algorithms.base import (
 )
 from p2pfl.algorithms.epochs import Membership
 from p2pfl.algorithms.mixing import mean_gradient, mix, scaled
+from p2pfl.algorithms.node_by_node import NodeByNode
+from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import Neighbour
-from p2pfl.types import Vector, frozen
+from p2pfl.types import NodeId, Vector, frozen
 
 
 class TrackState(NamedTuple):
@@ -73,6 +75,10 @@ class GradientTracking(BaseAlgorithm[TrackState]):
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
+
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
+        """All nodes in a row."""
+        return NodeByNode(x0, nodes)
 
     def initial(self, x0: Vector) -> TrackState:
         """Every node starts from x0, and has seen no gradient."""

@@ -15,7 +15,7 @@ Source: Lin, Karimireddy, Stich, Jaggi, "Quasi-global momentum: accelerating dec
 learning on heterogeneous data", ICML 2021 (algorithm 1, with mu = beta).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -32,8 +32,10 @@ from p2pfl.algorithms.base import (
     TrainPlan,
 )
 from p2pfl.algorithms.mixing import mean_gradient, mix, scaled
+from p2pfl.algorithms.node_by_node import NodeByNode
+from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import Neighbour
-from p2pfl.types import Vector, frozen
+from p2pfl.types import NodeId, Vector, frozen
 
 
 class QuasiGlobalState(NamedTuple):
@@ -62,6 +64,10 @@ class QGDSGDm(BaseAlgorithm[QuasiGlobalState]):
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
+
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
+        """All nodes in a row."""
+        return NodeByNode(x0, nodes)
 
     def initial(self, x0: Vector) -> QuasiGlobalState:
         """Every node starts from x0, at rest."""

@@ -25,7 +25,7 @@ class Links:
     """Where each receiver's links begin, and where the last one's end, `[n + 1]`."""
     sender: Positions
     """The row of each link's sender, `[links]`."""
-    weight: NDArray[np.float32]
+    weight: NDArray[np.float64]
     """w_ij s_ij, `[links]`."""
 
     @property
@@ -55,7 +55,7 @@ def links_of(neighbours: Sequence[Sequence[tuple[int, float]]]) -> Links:
     return Links(
         first=np.concatenate([[0], np.cumsum(degree, dtype=np.int64)]),
         sender=np.array([row for row, _ in pairs], dtype=np.int64),
-        weight=np.array([weight for _, weight in pairs], dtype=np.float32),
+        weight=np.array([weight for _, weight in pairs], dtype=np.float64),
     )
 
 
@@ -133,7 +133,7 @@ class RowMix:
                 _Term(
                     None if everybody else rows,
                     links.sender[chosen],
-                    links.weight[chosen, None],
+                    links.weight[chosen, None].astype(np.float32),
                 )
             )
         return terms
@@ -141,7 +141,7 @@ class RowMix:
     def _mix_one(self, row: int, own: Rows, heard: Rows, result: Rows) -> None:
         links = self._links
         mine = slice(int(links.first[row]), int(links.first[row + 1]))
-        senders, weights = links.sender[mine].tolist(), links.weight[mine]
+        senders, weights = links.sender[mine].tolist(), links.weight[mine].astype(np.float32)
         terms = [(heard[j], weight) for j, weight in zip(senders, weights, strict=True)]
         sum_terms(result[row], own[row], terms)
         np.add(result[row], own[row], result[row])

@@ -10,7 +10,7 @@ Source: Assran, Loizou, Ballas, Rabbat, "Stochastic gradient push for distribute
 ICML 2019.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -27,6 +27,8 @@ from p2pfl.algorithms.base import (
     Surroundings,
     TrainPlan,
 )
+from p2pfl.algorithms.node_by_node import NodeByNode
+from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Vector, frozen
 
@@ -74,6 +76,10 @@ class SGP(BaseAlgorithm[Mass]):
     def at(self, place: Surroundings) -> Self:
         """With those who hear this node."""
         return replace(self, hearers=place.hearers, scale=place.scale)
+
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
+        """All nodes in a row."""
+        return NodeByNode(x0, nodes)
 
     def initial(self, x0: Vector) -> Mass:
         """Every node starts from x0, with weight 1."""

@@ -6,7 +6,8 @@ sender, less the shortest time that any word of that sender has taken.
 
 import numpy as np
 
-from p2pfl.simulation.timetable import Round, Times, Timetable, Undecided
+from p2pfl.algorithms.rounds import Undecided
+from p2pfl.simulation.timetable import Round, Times, Timetable
 from p2pfl.types import Positions
 
 _Pending = tuple[Positions, Times, Times]

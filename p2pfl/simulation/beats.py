@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from p2pfl.algorithms.rounds import Undecided
 from p2pfl.protocol.node import BEATS_PER_FLOOR
-from p2pfl.simulation.timetable import Moments, Times, Undecided
+from p2pfl.simulation.timetable import Moments, Times
 from p2pfl.types import Positions
 
 _NEARLY: Final = 0.999

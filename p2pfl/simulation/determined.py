@@ -119,4 +119,5 @@ def _rounds(members: Sequence[Member]) -> Rounds | None:
     rule = members[0].algorithm
     if "in_rounds" not in vars(type(rule)):
         return None
-    return rule.in_rounds(members[0].model.vector, [member.algorithm for member in members])
+    nodes = {member.settings.node: member.algorithm for member in members}
+    return rule.in_rounds(members[0].model.vector, nodes)

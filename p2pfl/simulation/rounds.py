@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pfl.algorithms.rounds import Held, Rounds, StepSizes
+from p2pfl.algorithms.rounds import Held, Rounds, Turn, Undecided
 from p2pfl.algorithms.rows import RowMix
 from p2pfl.codec.tensors import payload_of, vector_of
 from p2pfl.compute import ComputeLaw
@@ -32,7 +32,7 @@ from p2pfl.simulation.cast import Cast
 from p2pfl.simulation.links import LinkLaw
 from p2pfl.simulation.measuring import Learner, Measurements, Progress, run_result
 from p2pfl.simulation.profile import Part, Profile
-from p2pfl.simulation.timetable import Moments, Round, Times, Timetable, Undecided
+from p2pfl.simulation.timetable import Moments, Round, Times, Timetable
 from p2pfl.types import Positions, Rows, frozen
 
 _GATHERED_BYTES: Final = 1 << 30
@@ -197,8 +197,8 @@ class RoundSimulation:
     def _models(self, rows: Positions, there: NDArray[np.bool_]) -> tuple[Rows, Rows]:
         """What these nodes serve with the neighbours' models that are there, and all x."""
         with self._during("mixing"):
-            links = self._links.among(rows, there)
-            held = Held(RowMix(links, self._trainer.dimension), self._heard())
+            row_mix = RowMix(self._links.among(rows, there), self._trainer.dimension)
+            held = Held(self._heard(), self._links, there, row_mix)
             return self._rounds.served(rows, held), self._rounds.public()
 
     def _take(self, number: int, gathered: Gathering) -> None:
@@ -238,15 +238,15 @@ class RoundSimulation:
     def _learn(self, this: Round) -> None:
         """From this version to the next, at every node that gets there."""
         which = np.flatnonzero(np.isfinite(this.then.at_s))
-        sizes = self._step_sizes(this.version)
+        turn = self._turn(this.version)
         with self._during("mixing"):
-            plan = self._rounds.begin(Held(self._mix, self._heard()), sizes)
+            plan = self._rounds.begin(Held(self._heard(), self._links, None, self._mix), turn)
         losses = self._training.train(plan.start, which, this.version, plan.correction)
         trained = plan.start if len(which) == len(plan.start) else plan.start[which]
         if not (np.isfinite(losses).all() and _finite(trained)):
             raise Undecided
         with self._during("mixing"):
-            self._rounds.end(plan.start, sizes)
+            self._rounds.end(plan.start, turn)
 
     def _heard(self) -> tuple[Rows, ...]:
         """What is handed out at this version, as it comes through the wire."""
@@ -256,10 +256,9 @@ class RoundSimulation:
         sent = payload_of(models.reshape(-1), self._codec)
         return vector_of(sent, self._codec).reshape(models.shape), *beside
 
-    def _step_sizes(self, version: int) -> StepSizes:
-        found = [step_sizes(version * steps, steps) for step_sizes, steps in self._paces]
-        sizes: StepSizes = np.array(found)[self._pace]
-        return sizes
+    def _turn(self, version: int) -> Turn:
+        sizes = [step_sizes(version * steps, steps) for step_sizes, steps in self._paces]
+        return Turn(version, self._local_steps, np.array(sizes)[self._pace])
 
     # ------------------------------------------------------------ times
 

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
+from p2pfl.algorithms.rounds import Undecided
 from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
@@ -19,7 +20,6 @@ from p2pfl.simulation.faults import Faults
 from p2pfl.simulation.measuring import Learner, Measurements, Progress, run_result
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.profile import Part, Profile
-from p2pfl.simulation.timetable import Undecided
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import Inhabitant, World
 from p2pfl.types import NodeId

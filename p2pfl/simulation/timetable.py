@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pfl.algorithms.rounds import Undecided
 from p2pfl.algorithms.rows import Links
 from p2pfl.types import Positions
 
@@ -29,10 +30,6 @@ Times = NDArray[np.float64]
 
 NEVER: Final = np.iinfo(np.int64).max // 2
 """More evaluations than there are."""
-
-
-class Undecided(Exception):  # noqa: N818 - no error: a question that only the event path answers
-    """What comes first, or what happens then, does not follow from the times alone."""
 
 
 @dataclass(frozen=True, slots=True)

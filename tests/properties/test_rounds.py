@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from support.experiments import quadratic_experiment
 from support.same_runs import by_events, by_rounds, differences
 
+from p2pfl.algorithms.rounds import Undecided
 from p2pfl.config.schema import StopConfig
 from p2pfl.experiment import Experiment
-from p2pfl.simulation.timetable import Undecided
 
 ROUND = (0.25, 0.5, 1.0, 1.25, 2.5, 5.0)
 """Binary fractions, with which many things fall on one moment."""
+
+KINDS = (*["dpsgd"] * 5, "dsgdm", "qg_dsgdm", "gradient_tracking", "d2", "sgp")
 
 
 @st.composite
@@ -25,7 +27,7 @@ def graphs(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def experiments(draw: st.DrawFn) -> Experiment:
-    graph = draw(graphs())
+    graph, kind = draw(graphs()), draw(st.sampled_from(KINDS))
     nodes = [f"n{i}" for i in range(graph["nodes"])]
     falls_together = draw(st.booleans())
     seconds = st.sampled_from(ROUND) if falls_together else st.floats(0.1, 5.0)
@@ -45,7 +47,9 @@ def experiments(draw: st.DrawFn) -> Experiment:
     network: dict[str, Any] = {
         "latency": "constant",
         "latency_s": draw(latencies),
-        "codec": draw(st.sampled_from(["float32", "float32", "bfloat16", "float16"])),
+        "codec": draw(st.sampled_from(["float32", "bfloat16", "float16"]))
+        if kind == "dpsgd"
+        else "float32",
     }
     if graph["kind"] in ("ring", "path"):
         network["links"] = [
@@ -66,12 +70,12 @@ def experiments(draw: st.DrawFn) -> Experiment:
         evaluation={"every_s": max(draw(seconds), time_s / 40)},
         training={
             "local_steps": steps,
-            "momentum": draw(st.sampled_from([0.0, 0.9])),
+            "momentum": draw(st.sampled_from([0.0, 0.9])) if kind == "dpsgd" else 0.0,
             "weights": draw(st.dictionaries(st.sampled_from(nodes), st.just(2.0), max_size=2)),
         },
         data={"sites": [-1.0, 1.0], "noise": draw(st.sampled_from([0.0, 0.3]))},
         staleness={"liveness_floor_s": draw(st.sampled_from([2.0, 5.0, 7.3, 20.0]))},
-        algorithm={"kind": "dpsgd"},
+        algorithm={"kind": kind},
         seed=draw(st.integers(0, 1000)),
     ).replace(stop=stop)
 

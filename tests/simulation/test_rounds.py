@@ -11,6 +11,7 @@ from support.same_runs import by_events, by_rounds, differences
 
 from p2pfl.algorithms.base import Finish, Local
 from p2pfl.algorithms.dpsgd import DPSGD, RoundState
+from p2pfl.algorithms.rounds import Undecided
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.schema import SimulationConfig
 from p2pfl.experiment import Experiment
@@ -18,7 +19,6 @@ from p2pfl.messages import Neighbour
 from p2pfl.results.record import NetworkSample
 from p2pfl.simulation.determined import round_simulation
 from p2pfl.simulation.simulate import simulate
-from p2pfl.simulation.timetable import Undecided
 from p2pfl.types import Vector
 
 

@@ -11,7 +11,7 @@ from p2pfl.algorithms.base import Local
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.mixing import mix
 from p2pfl.algorithms.pull_mix import PullMix
-from p2pfl.algorithms.rounds import Held
+from p2pfl.algorithms.rounds import Held, Turn
 from p2pfl.algorithms.rows import Links, RowMix, Spread, links_of
 from p2pfl.messages import Neighbour
 from p2pfl.types import NodeId, Rows
@@ -86,11 +86,11 @@ def test_links_of_some_receivers_keep_their_order_and_leave_out_the_absent() -> 
     some = links.among(np.array([2, 1, 3]), present)
     assert some.first.tolist() == [0, 2, 2, 2]
     assert some.sender.tolist() == [0, 3]
-    assert np.array_equal(some.weight, np.array([0.3, 0.5], np.float32))
+    assert np.array_equal(some.weight, [0.3, 0.5])
 
 
-def test_an_algorithm_goes_node_by_node_unless_it_says_otherwise() -> None:
-    assert PullMix().in_rounds(np.zeros(3, np.float32), [PullMix()] * 2) is None
+def test_an_algorithm_goes_event_by_event_unless_it_says_otherwise() -> None:
+    assert PullMix().in_rounds(np.zeros(3, np.float32), {NodeId("n0"): PullMix()}) is None
 
 
 @given(seed=st.integers(0, 1000))
@@ -101,18 +101,19 @@ def test_dpsgd_in_rounds_has_the_bits_of_dpsgd_node_by_node(seed: int) -> None:
     x0 = rng.standard_normal(11).astype(np.float32)
     rules = [DPSGD(scale=scale) for scale in (1.0, 2.0, 1.0, 0.5, 1.0, 1.0)]
     states = [rule.initial(x0) for rule in rules]
-    rounds = DPSGD().in_rounds(x0, rules)
-    steps = np.zeros(6)
+    rounds = DPSGD().in_rounds(x0, {NodeId(f"n{i}"): rule for i, rule in enumerate(rules)})
+    turn = Turn(0, np.ones(6, np.int64), np.zeros(6))
     for _ in range(4):
         (x,) = rounds.handed_out()
-        held = Held(RowMix(links, 11), (x,))
+        held = Held((x,), links, None, RowMix(links, 11))
         moves = rng.standard_normal((6, 11)).astype(np.float32)
         before = x.copy()
-        some = links.among(np.array([4, 1]), np.ones(len(links.sender), np.bool_))
-        served = rounds.served(np.array([4, 1]), Held(RowMix(some, 11), (x,)))
-        trained = rounds.begin(held, steps).start
+        there = np.ones(len(links.sender), np.bool_)
+        some = RowMix(links.among(np.array([4, 1]), there), 11)
+        served = rounds.served(np.array([4, 1]), Held((x,), links, there, some))
+        trained = rounds.begin(held, turn).start
         trained += moves
-        rounds.end(trained, steps)
+        rounds.end(trained, turn)
         for i, rule in enumerate(rules):
             local, seen = Local(NodeId(f"n{i}"), 0, 1, 0), heard_by(links, i, before)
             if i in (4, 1):
