@@ -28,7 +28,6 @@ combination for broadcast is p2pfl's own, without a published proof.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -64,7 +63,8 @@ BEGUN: Final = 1
 """The epoch of a message whose sums count. A node that rejoins says 0 until it has begun anew."""
 
 _LARGEST: Final = 1 << (2 * BITS + 10)
-"""|z| beyond 1,024 is near the range of the differences: the run has diverged."""
+"""|z| is cut at 1,024, near the range of the differences: beyond it lie a learning rate that is too
+large, or sums that somebody has made up, which shall move nobody out of the numbers."""
 
 
 class Told(NamedTuple):
@@ -142,9 +142,6 @@ class TrackMix(BaseAlgorithm[TrackState]):
         pushed = _tracker(gradient, sums, state.heard)
         sums = added(sums, in_wire_steps(pushed))
         tracker = _tracker(gradient, sums, heard)
-        if max(tracker.max(), -tracker.min()) > _LARGEST:
-            # Not told to anybody; training from it ends the node's run with the reason.
-            return Finish(replace(state, x=frozen(np.full_like(state.x, inf))), outgoing=())
         x = frozen(mix(state.x, neighbours) - np.float32(rate) * vector_of(tracker))
         after = TrackState(x, sums, heard, gradient)
         return Finish(after, outgoing=(_published(after),), mixed=True)
@@ -186,11 +183,11 @@ def _heard(state: TrackState, neighbours: Sequence[Neighbour]) -> Mapping[NodeId
 
 
 def _tracker(gradient: Mass, sums: Sums, heard: Mapping[NodeId, Told]) -> Mass:
-    """g + sum_j w_ij (S_j - S), in steps of 2^-40."""
+    """g + sum_j w_ij (S_j - S), in steps of 2^-40, cut at the largest."""
     tracker = gradient.copy()
     for told in heard.values():
         tracker += told.share * difference(told.sums, sums)
-    return tracker
+    return np.clip(tracker, -_LARGEST, _LARGEST, out=tracker)
 
 
 def _mean(heard: Mapping[NodeId, Told], dimension: int) -> Sums:
