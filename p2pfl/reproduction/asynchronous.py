@@ -6,10 +6,12 @@ has one, the resting point of the mean field elsewhere.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from p2pfl.algorithms.suite import LABELS
 from p2pfl.experiment import Experiment
 from p2pfl.reproduction.quadratics import (
     JITTER,
@@ -20,17 +22,22 @@ from p2pfl.reproduction.quadratics import (
     rates_of,
     task_of,
 )
-from p2pfl.reproduction.target import Chart, Line, Reproduction, Row, Tell
+from p2pfl.reproduction.target import RELATIVE, Chart, Line, Reproduction, Row, Tell
 from p2pfl.results.record import RunResult
 from p2pfl.simulation.simulate import simulate
+from p2pfl.theory import servers
+from p2pfl.theory.bias import Scheme, mix_on_receive
 from p2pfl.theory.fixed_points import When, steady_bias
+from p2pfl.theory.push_sum import Step, push_sum
 from p2pfl.theory.quadratics import Real
+from p2pfl.theory.rest import resting_bias
 from p2pfl.theory.speed import asynchronous_speed
 from p2pfl.types import Array
 
 RATE: Final = 0.05
 LONG_S: Final = 2000.0
 QUICK_S: Final = 900.0
+BUFFER: Final = 8
 
 _UNIFORM: Final = "fixed point of D-PSGD"
 
@@ -42,6 +49,8 @@ class _Case(NamedTuple):
     """Of the experiment and its seconds."""
     source: str = _UNIFORM
     quick: bool = False
+    seeds: int = 1
+    relative: float = RELATIVE
 
 
 def reproduce(*, quick: bool, tell: Tell) -> Reproduction:
@@ -107,6 +116,20 @@ def _weighed(experiment: Experiment, factor: Array) -> Real:
     return np.asarray(w + np.diag(1.0 - w.sum(axis=1)))
 
 
+def _half_of_what_comes(experiment: Experiment, _time_s: float) -> float:
+    """Gossip learning: ages grow with the run, and soon all are about equal: merges are halves."""
+    linked = (experiment.topology.matrix() > 0.0).astype(float)
+    np.fill_diagonal(linked, 0.0)
+    # Each update goes to one neighbour.
+    weights = 0.5 * linked / linked.sum(axis=0)
+    return _resting(experiment, mix_on_receive(weights, rates_of(experiment)))
+
+
+def _resting(experiment: Experiment, scheme: Scheme) -> float:
+    task = task_of(experiment)
+    return resting_bias(scheme, task.curvature, task.optima, learning_rate=RATE)
+
+
 def _nothing(_experiment: Experiment, _time_s: float) -> float:
     return 0.0
 
@@ -134,8 +157,46 @@ def _cases() -> Iterator[_Case]:
     yield _Case("PullMix, discount by lag, reciprocal",
                 {**even, "staleness": discount}, _reciprocal,
                 "fixed point with the last weights")  # fmt: skip
+    gossip = {"algorithm": {"kind": "gossip_learning"}}
+    # Random partners and halves leave noise that no fixed point has: means over seeds, and room.
+    yield _Case("gossip learning", gossip, _half_of_what_comes, "resting point, in the mean",
+                seeds=4, relative=0.25)  # fmt: skip
     track = {"algorithm": {"kind": "track_mix"}}
     yield _Case("TrackMix", track, _nothing, "no bias", quick=True)
+    if "push_sum" in LABELS:
+        yield from _push_sum_cases()
+    if "fedasync" in LABELS:
+        small = {"algorithm": {"kind": "fedasync", "alpha": 0.05}}
+        yield _Case("FedAsync, alpha 0.05", small, _server, "influence r s(age)")
+    if "fedbuff" in LABELS:
+        buffer = {"algorithm": {"kind": "fedbuff", "buffer_size": BUFFER}}
+        yield _Case(f"FedBuff, {BUFFER} updates", buffer, _buffered, "influence r s(age)")
+
+
+def _push_sum_cases() -> Iterator[_Case]:
+    steps: tuple[tuple[str, Step, bool], ...] = (
+        ("plain", "x", True), ("elapsed", "elapsed", True), ("mass", "y", False),
+    )  # fmt: skip
+    for word, step, windowed in steps:
+        tables = {"algorithm": {"kind": "push_sum", "step": word}}
+        expected = partial(_push_sum, step=step, windowed=windowed)
+        yield _Case(f"push-sum, step {word}", tables, expected, "resting point, in the mean")
+
+
+def _push_sum(experiment: Experiment, _time_s: float, *, step: Step, windowed: bool) -> float:
+    shares, rates = experiment.topology.matrix(), rates_of(experiment)
+    return _resting(experiment, push_sum(shares, rates, step=step, windowed=windowed))
+
+
+def _server(experiment: Experiment, _time_s: float, buffer: int = 1) -> float:
+    task = task_of(experiment)
+    # A client's turn is its update and both ways of the network.
+    turns = 1.0 / (1.0 / rates_of(experiment) + 2.0 * experiment.config.network.latency_s)
+    return servers.predicted_bias(turns, task.curvature, task.optima, buffer=buffer)
+
+
+def _buffered(experiment: Experiment, time_s: float) -> float:
+    return _server(experiment, time_s, BUFFER)
 
 
 def _bias_rows(
@@ -145,11 +206,16 @@ def _bias_rows(
         if quick and not case.quick:
             continue
         tell(case.title)
-        experiment = quadratics(nodes=nodes, slow=nodes // 2, time_s=time_s, **case.tables)
-        measured = measured_bias(experiment, simulate(experiment))
-        expected = case.expected(experiment, time_s)
-        yield Row(what=f"bias: {case.title}", expected=expected, measured=measured,
-                  source=case.source)  # fmt: skip
+        pairs = []
+        for seed in range(case.seeds):
+            experiment = quadratics(
+                nodes=nodes, slow=nodes // 2, time_s=time_s, seed=seed, **case.tables
+            )
+            measured = measured_bias(experiment, simulate(experiment))
+            pairs.append((case.expected(experiment, time_s), measured))
+        expected, measured = np.mean(pairs, axis=0)
+        yield Row(what=f"bias: {case.title}", expected=float(expected), measured=float(measured),
+                  source=case.source, relative=case.relative)  # fmt: skip
 
 
 def _waiting_rows(

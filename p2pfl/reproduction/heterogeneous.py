@@ -40,6 +40,7 @@ class _Rule(NamedTuple):
 
 _RULES: Final = (
     _Rule("D-PSGD", {"kind": "dpsgd"}),
+    _Rule("SGP", {"kind": "sgp"}),
     _Rule("DSGDm", {"kind": "dsgdm", "beta": BETA}, 1.0 / (1.0 - BETA), BETA),
     _Rule("QG-DSGDm", {"kind": "qg_dsgdm", "beta": BETA}, 1.0 / (1.0 - BETA), rounds_least=500),
     _Rule("gradient tracking", {"kind": "gradient_tracking"}, exact=True, rounds_least=2500,

@@ -44,6 +44,13 @@ def test_push_sum_counts_nodes_as_its_step_is_scaled(step: push_sum.Step, power:
     np.testing.assert_allclose(found, RATES**power / (RATES**power).sum(), rtol=1e-9)
 
 
+@pytest.mark.parametrize(("step", "power"), [("x", 1), ("elapsed", 0), ("y", 1)])
+def test_a_window_keeps_mass_even_and_the_steps_decide(step: push_sum.Step, power: int) -> None:
+    np.testing.assert_allclose(push_sum.resting_mass(RING, RATES, windowed=True), 1.0)
+    found = bias.influence(push_sum.push_sum(RING, RATES, step=step, windowed=True))
+    np.testing.assert_allclose(found, RATES**power / (RATES**power).sum(), rtol=1e-9)
+
+
 def test_mass_gathers_at_those_who_seldom_push() -> None:
     mass = push_sum.resting_mass(RING, RATES)
     assert mass.sum() == pytest.approx(NODES)
