@@ -7,6 +7,7 @@ import numpy as np
 from p2pfl.algorithms.fedasync import FedAsyncServer
 from p2pfl.algorithms.fedbuff import FedBuffServer
 from p2pfl.experiment import SERVER, Experiment
+from p2pfl.reproduction.mean_field import mean_field_bias
 from p2pfl.reproduction.quadratics import task_of
 from p2pfl.theory.client_drift import star_fixed_point
 from p2pfl.theory.fixed_points import When, steady_bias
@@ -46,7 +47,8 @@ def expected_bias(experiment: Experiment, time_s: float) -> Expected | None:
     if kind in UNBIASED and (config.training.local_steps == 1 or kind == "scaffold"):
         return Expected(0.0, "no bias")
     if kind not in _MIXING:
-        return None
+        found = mean_field_bias(experiment)
+        return None if found is None else Expected(found, "resting point, in the mean")
     policy, lags = config.staleness, _by_lag(experiment, time_s)
     asynchronous = kind == "pull_mix" and config.staleness.metric == "lag"
     if asynchronous and policy.policy == "drop":

@@ -84,6 +84,12 @@ def test_a_discount_by_lag_is_predicted_with_the_weights_of_the_end(*, reciproca
     assert rows(predicted(staleness=discount, compute={"sigma": 0.0}))["bias"].ok
 
 
+def test_who_counts_fast_nodes_more_is_predicted_to() -> None:
+    found = rows(predicted(algorithm={"kind": "ad_psgd"}))
+    assert found["bias"].ok
+    assert found["bias"].expected > 0.2
+
+
 def test_where_theory_has_no_law_the_measured_number_is_a_note() -> None:
     made = predicted(staleness={"policy": "discount", "metric": "missed"})
     assert "bias" not in rows(made)
