@@ -1,27 +1,33 @@
 """Chance as a pure function: the same question always has the same answer."""
 
-import hashlib
-import math
+from hashlib import blake2b
+from math import cos, log, pi, sqrt
 from typing import Final
 
 _SCALE: Final = 2.0**-53
+_TURN: Final = 2.0 * pi
 
 
 def draw_bits(seed: int, node: str, purpose: str, k: int) -> int:
     """64 uniform bits that depend on nothing but the four arguments."""
-    key = f"{seed}/{node}/{purpose}/{k}".encode()
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
+    return _bits(f"{seed}/{node}/{purpose}/{k}")
 
 
 def draw(seed: int, node: str, purpose: str, k: int) -> float:
     """A uniform number in [0, 1) that depends on nothing but the four arguments."""
-    return (draw_bits(seed, node, purpose, k) >> 11) * _SCALE
+    return (_bits(f"{seed}/{node}/{purpose}/{k}") >> 11) * _SCALE
 
 
 def draw_normal(seed: int, node: str, purpose: str, k: int) -> float:
     """A standard normal number (Box and Muller, 1958) that depends on nothing but its arguments."""
-    radius = math.sqrt(-2.0 * math.log(1.0 - draw(seed, node, purpose, 2 * k)))
-    return radius * math.cos(2.0 * math.pi * draw(seed, node, purpose, 2 * k + 1))
+    head = f"{seed}/{node}/{purpose}/"
+    first = (_bits(f"{head}{2 * k}") >> 11) * _SCALE
+    second = (_bits(f"{head}{2 * k + 1}") >> 11) * _SCALE
+    return sqrt(-2.0 * log(1.0 - first)) * cos(_TURN * second)
+
+
+def _bits(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 def draw_sample(seed: int, node: str, purpose: str, k: int, *, among: int, size: int) -> list[int]:
