@@ -4,7 +4,7 @@ The simulator's clock follows this law, and real nodes that are to be slower tha
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from p2pfl.config.schema import ComputeConfig
@@ -28,10 +28,7 @@ class ComputeLaw:
 
     def duration_s(self, node: NodeId, steps: int, k: int) -> float:
         """Seconds of this node's k-th update of so many gradient steps."""
-        pace_s = self._pace.get(node)
-        if pace_s is None:
-            pace_s = self._step_s * self._slowdown.get(node, 1.0) * self._spread(node)
-            self._pace[node] = pace_s
+        pace_s = self._pace_s(node)
         if self._sigma > 0.0:
             normal = draw_normal(self._seed, node, "duration", k)
             return pace_s * steps * lognormal_factor(self._sigma, normal)
@@ -40,6 +37,18 @@ class ComputeLaw:
             return pace_s * steps * pareto_factor(self._alpha, uniform)
         return pace_s * steps
 
+    def durations_s(self, nodes: Sequence[NodeId], steps: Sequence[int], k: int) -> list[float]:
+        """The same of many nodes, each with its number of steps."""
+        pairs = zip(nodes, steps, strict=True)
+        sigma = self._sigma
+        if sigma == 0.0:
+            return [self.duration_s(node, each, k) for node, each in pairs]
+        seed, pace_s, exp, less = self._seed, self._pace_s, math.exp, sigma * sigma / 2.0
+        return [
+            pace_s(node) * each * exp(sigma * draw_normal(seed, node, "duration", k) - less)
+            for node, each in pairs
+        ]
+
     def pace(self, node: NodeId) -> float:
         """How many times as long as a plain node's this node's steps take in the mean."""
         return self._slowdown.get(node, 1.0) * self._spread(node)
@@ -47,6 +56,14 @@ class ComputeLaw:
     def factor(self, node: NodeId, k: int) -> float:
         """How much longer this node's k-th update takes than a plain node's mean update."""
         return self.duration_s(node, 1, k) / self._step_s
+
+    def _pace_s(self, node: NodeId) -> float:
+        """Mean seconds of one of this node's steps."""
+        pace_s = self._pace.get(node)
+        if pace_s is None:
+            pace_s = self._step_s * self._slowdown.get(node, 1.0) * self._spread(node)
+            self._pace[node] = pace_s
+        return pace_s
 
     def _spread(self, node: NodeId) -> float:
         """The node's own factor, of mean 1 over the nodes."""

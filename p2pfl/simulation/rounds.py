@@ -279,12 +279,14 @@ class RoundSimulation:
     def _durations(self) -> Callable[[int, Positions], Times]:
         config = self._experiment.config
         law = ComputeLaw(config.compute, seed=config.seed)
-        steps = self._local_steps.tolist()
+        everybody, steps = list(self._names), self._local_steps.tolist()
 
         def duration_s(version: int, nodes: Positions) -> Times:
-            return np.array(
-                [law.duration_s(self._names[i], steps[i], version) for i in nodes.tolist()]
-            )
+            if len(nodes) == len(everybody):
+                return np.array(law.durations_s(everybody, steps, version))
+            chosen = nodes.tolist()
+            some = [everybody[i] for i in chosen]
+            return np.array(law.durations_s(some, [steps[i] for i in chosen], version))
 
         return duration_s
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, process_time, time
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import psutil
 import torch
@@ -19,6 +19,9 @@ from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer, TrainJob
 from p2pfl.simulation.profile import Part, Profile
 from p2pfl.simulation.simulate import simulate
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 HERE: Final = Path(__file__).parent
 BATCH: Final = 16
@@ -107,17 +110,16 @@ def measure_experiment(experiment: Experiment) -> dict[str, float]:
 
 
 def count_calls(trainer: Trainer) -> list[None]:
-    """A list that grows with every batch that the trainer is given from now on."""
+    """A list that grows with every call of the trainer from now on."""
     calls: list[None] = []
 
-    def counted(train: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **named: object) -> object:
+    def counted(method: Callable[P, T]) -> Callable[P, T]:
+        def call(*args: P.args, **named: P.kwargs) -> T:
             calls.append(None)
-            return train(*args, **named)
+            return method(*args, **named)
 
         return call
 
-    # Whole rounds come as rows, everything else as jobs.
     for name in ("train", "train_rows"):
         if hasattr(trainer, name):
             setattr(trainer, name, counted(getattr(trainer, name)))

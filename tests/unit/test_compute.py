@@ -63,3 +63,14 @@ def test_a_duration_depends_on_its_counters_alone(distribution: str) -> None:
     forth, back = law(**values), law(**values)
     there = [forth.duration_s(A, 1, k) for k in range(9)]
     assert [back.duration_s(A, 1, k) for k in reversed(range(9))][::-1] == there
+
+
+@pytest.mark.parametrize("distribution", ["constant", "lognormal", "pareto"])
+def test_durations_of_many_nodes_are_those_of_each(distribution: str) -> None:
+    values: dict[str, Any] = {"distribution": distribution, "node_sigma": 0.5}
+    if distribution == "lognormal":
+        values["sigma"] = 0.7
+    law = ComputeLaw(ComputeConfig(slowdown={"b": 3.0}, **values), seed=4)
+    nodes = [NodeId(name) for name in "abc"]
+    found = law.durations_s(nodes, [1, 2, 5], 9)
+    assert found == [law.duration_s(n, h, 9) for n, h in zip(nodes, (1, 2, 5), strict=True)]
