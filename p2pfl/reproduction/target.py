@@ -101,6 +101,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         Target("R2", "what unequal data cost synchronous algorithms", "heterogeneous"),
         Target("R3", "bias and speed of asynchronous mixing", "asynchronous"),
         Target("R4", "a quarter of the nodes dies", "crashes"),
+        Target("R6", "rounds of federated averaging on MNIST", "mcmahan"),
         Target("R8", "slow nodes that alone hold half of the digits", "stragglers"),
     )
 }

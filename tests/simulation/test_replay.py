@@ -121,11 +121,16 @@ def recorded(pristine: Recorded, tmp_path: Path) -> Recorded:
         {},
         {"algorithm": {"kind": "dpsgd"}},
         {"algorithm": {"kind": "fedavg", "participation": 0.5}},
+        {
+            "algorithm": {"kind": "scaffold"},
+            "training": {"learning_rate": 0.01, "local_steps": 2},
+        },
+        {"algorithm": {"kind": "fedbuff"}},
         {"staleness": {"policy": "wait", "bound": 2.0}},
         {"network": {"codec": "bfloat16"}},
         {"training": {"learning_rate": 0.01, "local_steps": 2, "optimizer": "adamw"}},
     ],
-    ids=["pull_mix", "dpsgd", "fedavg", "wait", "bfloat16", "adamw"],
+    ids=["pull_mix", "dpsgd", "fedavg", "scaffold", "fedbuff", "wait", "bfloat16", "adamw"],
 )
 async def test_a_replay_makes_the_same_models_bit_for_bit(
     tables: dict[str, Any], tmp_path: Path

@@ -145,6 +145,35 @@ async def test_fedavg_runs_with_its_server_as_one_more_process() -> None:
     assert result.busiest.node == "server"
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "algorithm",
+    [{"kind": "fedavg", "participation": 0.5}, {"kind": "fedadam"}, {"kind": "scaffold"}],
+    ids=lambda algorithm: algorithm["kind"],
+)
+async def test_rounds_of_a_star_over_a_broker_are_bit_equal_to_simulated_ones(
+    algorithm: dict[str, Any],
+) -> None:
+    what = digits(algorithm=algorithm, stop={"steps": 40})
+    virtual = simulate(what, trainer=what.make_trainer(only=what.learners))
+    async with RealRun(what) as run:
+        real = await run.finish()
+    for node in what.learners:
+        assert np.array_equal(real.public[node], virtual.public[node])
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("kind", ["fedasync", "fedbuff"])
+async def test_a_star_without_rounds_does_the_steps_and_ends_with_one_model(kind: str) -> None:
+    what = experiment(algorithm={"kind": kind}, stop={"steps": 40})
+    async with RealRun(what) as run:
+        result = await run.finish()
+    assert sum(node.steps for node in result.learners) >= 4 * 40
+    assert {node.outcome for node in result.nodes} == {"finished"}
+    first, *others = (result.public[node] for node in what.learners)
+    assert all(np.array_equal(x, first) for x in others)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_a_killed_node_stalls_nobody_and_joins_again(engine: Engine) -> None:
     async with RealRun(experiment(stop={"time_s": 6.0}), engine=engine) as run:
