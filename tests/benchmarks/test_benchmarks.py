@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import bench_peers
+import bench_servers
 import bench_trainers
 import pytest
 from apart import FailedError, measure_apart
@@ -33,6 +34,11 @@ def test_a_case_is_measured(case: Case) -> None:
     assert found["node_steps"] >= case.nodes
     assert found["rate"] > 0
     assert 1 <= found["width"] <= case.nodes
+
+
+@pytest.mark.parametrize("kind", ["fedavg", "fedbuff"])
+def test_what_a_message_costs_a_server_is_measured(kind: str) -> None:
+    assert bench_servers.server_us({"kind": kind}, clients=4, updates=20) > 0
 
 
 def test_the_parts_of_a_node_step_are_told() -> None:
