@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.experiments import models, quadratic_experiment
+from support.experiments import models, quadratic_experiment, quadratic_task
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import TrainJob
 from p2pfl.simulation.simulate import simulate
+from p2pfl.theory.fixed_points import disagreement
+from p2pfl.theory.quadratics import relative_error, weighted_optimum
 
 STEPS = 13
 
@@ -70,3 +72,63 @@ def test_lost_versions_of_a_round_are_asked_for_again(topology: dict[str, Any]) 
     experiment = scheduled(topology, network={"loss": 0.1})
     result = simulate(experiment)
     np.testing.assert_array_equal(models(result.public, experiment), dense_iteration(experiment))
+
+
+EXACT = [topology for topology in SCHEDULES if topology["kind"] in ("base", "one_peer_hypercube")]
+
+
+def then_still(topology: dict[str, Any], dimension: int = 10) -> Experiment:
+    """Nodes that learn for one period of the schedule, and in the next only mix."""
+    schedule = scheduled(topology).topology.schedule
+    assert schedule is not None
+    return scheduled(
+        topology,
+        # So small a step moves no float32.
+        training={"schedule": "step", "decay_at": [schedule.period], "decay": 1e-30},
+        stop={"steps": 2 * schedule.period},
+        data={"dimension": dimension},
+    )
+
+
+@pytest.mark.parametrize("topology", EXACT, ids=str)
+def test_after_one_period_without_learning_all_have_the_exact_mean(
+    topology: dict[str, Any],
+) -> None:
+    experiment = then_still(topology)
+    assert experiment.topology.schedule is not None
+    period = experiment.topology.schedule.period
+    before = simulate(experiment.replace(stop=type(experiment.config.stop)(steps=period)))
+    mean = models(before.public, experiment).astype(np.float64).mean(axis=0)
+    assert disagreement(models(before.public, experiment)) > 0.01
+    x = models(simulate(experiment).public, experiment)
+    np.testing.assert_allclose(x, np.tile(mean, (len(x), 1)), rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("topology", SCHEDULES, ids=str)
+def test_a_model_goes_to_those_who_hear_it_in_its_round_and_to_nobody_else(
+    topology: dict[str, Any],
+) -> None:
+    dimension = 20_000
+    experiment = then_still(topology, dimension)
+    schedule = experiment.topology.schedule
+    assert schedule is not None
+    versions = range(2 * schedule.period + 1)
+    for node in simulate(experiment).nodes:
+        # All words together weigh less than half a model.
+        sent = sum(len(schedule.heard_by(k, node.node)) for k in versions)
+        heard = sum(len(schedule.row(k, node.node)) for k in versions)
+        assert round(node.out_bytes / (4 * dimension)) == sent
+        assert round(node.in_bytes / (4 * dimension)) == heard
+
+
+@pytest.mark.parametrize("topology", EXACT, ids=str)
+def test_gradient_tracking_has_no_bias_on_rounds_that_change(topology: dict[str, Any]) -> None:
+    experiment = scheduled(
+        topology,
+        algorithm={"kind": "gradient_tracking"},
+        stop={"steps": 200},
+    )
+    task, x = quadratic_task(experiment), models(simulate(experiment).served, experiment)
+    wanted = weighted_optimum(task.curvature, task.optima)
+    assert relative_error(x, optimum=wanted, optima=task.optima) < 1e-5
+    assert disagreement(x) < 1e-4

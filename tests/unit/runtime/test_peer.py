@@ -118,6 +118,15 @@ async def test_a_synchronous_run_is_bit_equal_to_the_simulated_one(kind: str) ->
     assert sum(o.totals.steps for o in real.values()) == virtual.final.steps
 
 
+@pytest.mark.parametrize("kind", ["dpsgd", "gradient_tracking"])
+async def test_a_run_on_a_schedule_is_bit_equal_to_the_simulated_one(kind: str) -> None:
+    what = experiment(topology={"kind": "base", "nodes": 5, "degree": 1}, algorithm={"kind": kind})
+    virtual = simulate(what)
+    _, real = await live_all(what)
+    for node in what.learners:
+        assert np.array_equal(real[node].public, virtual.public[node])
+
+
 async def test_no_mix_is_staler_than_the_bound() -> None:
     what = experiment(
         compute={"step_s": 0.002, "slowdown": {"n1": 5.0}},
