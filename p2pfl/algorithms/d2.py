@@ -40,10 +40,10 @@ from p2pfl.algorithms.base import (
 )
 from p2pfl.algorithms.epochs import Membership
 from p2pfl.algorithms.mixing import mix, pull, scaled
-from p2pfl.algorithms.node_by_node import NodeByNode
-from p2pfl.algorithms.rounds import Rounds
+from p2pfl.algorithms.rounds import Held, Plan, Turn
+from p2pfl.algorithms.rows import rows_of, scale_rows
 from p2pfl.messages import Neighbour
-from p2pfl.types import NodeId, Vector, frozen
+from p2pfl.types import NodeId, Positions, Rows, Vector, frozen
 
 HALF: Final = np.float32(0.5)
 
@@ -73,9 +73,9 @@ class D2(BaseAlgorithm[CorrectedState]):
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
 
-    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
-        """All nodes in a row."""
-        return NodeByNode(x0, nodes)
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> "D2Rounds":
+        """All nodes at once: nobody is missed, and all stay in the first epoch."""
+        return D2Rounds(x0, [node.scale for node in nodes.values()])
 
     def initial(self, x0: Vector) -> CorrectedState:
         """Every node starts from x0, and nothing has moved."""
@@ -130,3 +130,42 @@ class D2(BaseAlgorithm[CorrectedState]):
 
 def _published(state: CorrectedState) -> Outgoing:
     return Outgoing(state.x, epoch=state.members.epoch)
+
+
+class D2Rounds:
+    """All nodes' h, and what mixing has moved so far, as rows; see `Rounds`."""
+
+    def __init__(self, x0: Vector, scales: Sequence[float]) -> None:
+        self._x, self._start = rows_of(x0, len(scales)), rows_of(x0, len(scales))
+        self._moved = np.zeros_like(self._x)
+        self._scales = scales
+        self._begun: Rows | None = None
+
+    def handed_out(self) -> tuple[Rows, ...]:
+        """h."""
+        return (self._x,)
+
+    def begin(self, held: Held, turn: Turn) -> Plan:
+        """Train from W~ h."""
+        move = held.pull(self._x)
+        move *= HALF
+        start = np.add(self._x, move, self._start)
+        self._moved += move
+        weighed = any(scale != 1.0 for scale in self._scales)
+        self._begun = start.copy() if weighed else None
+        return Plan(start)
+
+    def end(self, trained: Rows, turn: Turn) -> None:
+        """h of the next version."""
+        if self._begun is not None:
+            scale_rows(self._begun, trained, self._scales)
+        trained += self._moved
+        self._start, self._x = self._x, trained
+
+    def served(self, rows: Positions, held: Held) -> Rows:
+        """W h, over the neighbours at hand."""
+        return held.mix(self._x[rows])
+
+    def public(self) -> Rows:
+        """h."""
+        return self._x

@@ -31,10 +31,10 @@ from p2pfl.algorithms.base import (
     TrainPlan,
 )
 from p2pfl.algorithms.mixing import mean_gradient, mix, scaled
-from p2pfl.algorithms.node_by_node import NodeByNode
-from p2pfl.algorithms.rounds import Rounds
+from p2pfl.algorithms.rounds import Held, Plan, Turn
+from p2pfl.algorithms.rows import column, mean_gradients, rows_of, scale_rows
 from p2pfl.messages import Neighbour
-from p2pfl.types import NodeId, Vector, frozen
+from p2pfl.types import NodeId, Positions, Rows, Vector, frozen
 
 
 class MomentumState(NamedTuple):
@@ -63,9 +63,9 @@ class DSGDm(BaseAlgorithm[MomentumState]):
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
 
-    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
-        """All nodes in a row."""
-        return NodeByNode(x0, nodes)
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> "DSGDmRounds":
+        """All nodes at once."""
+        return DSGDmRounds(x0, tuple(nodes.values()))
 
     def initial(self, x0: Vector) -> MomentumState:
         """Every node starts from x0, at rest."""
@@ -110,3 +110,40 @@ class DSGDm(BaseAlgorithm[MomentumState]):
     def public(self, state: MomentumState) -> Vector:
         """x(k)."""
         return state.x
+
+
+class DSGDmRounds:
+    """All nodes' x(k) and m(k-1) as rows; see `Rounds`."""
+
+    def __init__(self, x0: Vector, nodes: Sequence[DSGDm]) -> None:
+        self._x = rows_of(x0, len(nodes))
+        self._start = rows_of(x0, len(nodes))
+        self._begun = self._x
+        self._momentum: Rows | None = None
+        self._scales = [node.scale for node in nodes]
+        self._betas = column([node.beta for node in nodes])
+
+    def handed_out(self) -> tuple[Rows, ...]:
+        """x(k)."""
+        return (self._x,)
+
+    def begin(self, held: Held, turn: Turn) -> Plan:
+        """Train from W x(k) with beta m added to each gradient."""
+        start = held.mix(self._x, self._start)
+        self._begun = start.copy()
+        push = None if self._momentum is None else self._momentum * self._betas
+        return Plan(start, push)
+
+    def end(self, trained: Rows, turn: Turn) -> None:
+        """Where training ended is x(k+1); what it moved per unit of step size is m(k)."""
+        self._momentum = mean_gradients(self._begun, trained, turn.step_sizes)
+        scale_rows(self._begun, trained, self._scales)
+        self._start, self._x = self._x, trained
+
+    def served(self, rows: Positions, held: Held) -> Rows:
+        """W x(k), over the neighbours at hand."""
+        return held.mix(self._x[rows])
+
+    def public(self) -> Rows:
+        """x(k)."""
+        return self._x

@@ -37,10 +37,10 @@ from p2pfl.algorithms.base import (
 )
 from p2pfl.algorithms.epochs import Membership
 from p2pfl.algorithms.mixing import mean_gradient, mix, scaled
-from p2pfl.algorithms.node_by_node import NodeByNode
-from p2pfl.algorithms.rounds import Rounds
+from p2pfl.algorithms.rounds import Held, Plan, Turn
+from p2pfl.algorithms.rows import column, mean_gradients, rows_of, scale_rows
 from p2pfl.messages import Neighbour
-from p2pfl.types import NodeId, Vector, frozen
+from p2pfl.types import NodeId, Positions, Rows, Vector, frozen
 
 
 class TrackState(NamedTuple):
@@ -76,9 +76,9 @@ class GradientTracking(BaseAlgorithm[TrackState]):
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
 
-    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
-        """All nodes in a row."""
-        return NodeByNode(x0, nodes)
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> "GradientTrackingRounds":
+        """All nodes at once: nobody is missed, and all stay in the first epoch."""
+        return GradientTrackingRounds(x0, [node.scale for node in nodes.values()])
 
     def initial(self, x0: Vector) -> TrackState:
         """Every node starts from x0, and has seen no gradient."""
@@ -148,3 +148,50 @@ class GradientTracking(BaseAlgorithm[TrackState]):
 
 def _published(state: TrackState) -> Outgoing:
     return Outgoing(state.x, extra=state.tracker, epoch=state.members.epoch)
+
+
+class GradientTrackingRounds:
+    """All nodes' models, trackers and gradients as rows; see `Rounds`."""
+
+    def __init__(self, x0: Vector, scales: Sequence[float]) -> None:
+        nodes = len(scales)
+        self._x, self._start = rows_of(x0, nodes), rows_of(x0, nodes)
+        self._tracker = np.zeros_like(self._x)
+        self._gradient = np.zeros_like(self._x)
+        self._begun = self._correction = self._x
+        self._scales = scales
+
+    def handed_out(self) -> tuple[Rows, ...]:
+        """x(k) and y(k)."""
+        return self._x, self._tracker
+
+    def begin(self, held: Held, turn: Turn) -> Plan:
+        """Train from W x(k), with W y(k) - g added to the gradients."""
+        start = held.mix(self._x, self._start)
+        self._tracker = held.mix(self._tracker, part=1)
+        self._correction = (self._tracker - self._gradient) / self._counts(turn)
+        self._begun = start.copy()
+        return Plan(start, self._correction)
+
+    def end(self, trained: Rows, turn: Turn) -> None:
+        """Where training ended is x(k+1); the new gradients go into the trackers."""
+        followed = mean_gradients(self._begun, trained, turn.step_sizes)
+        steps = turn.step_sizes[:, None] != 0.0
+        newest = (followed - self._correction) * self._counts(turn)
+        gradient: Rows = np.where(steps, newest, self._gradient)
+        self._tracker = self._tracker + (gradient - self._gradient)
+        self._gradient = gradient
+        scale_rows(self._begun, trained, self._scales)
+        self._start, self._x = self._x, trained
+
+    def served(self, rows: Positions, held: Held) -> Rows:
+        """W x(k), over the neighbours at hand."""
+        return held.mix(self._x[rows])
+
+    def public(self) -> Rows:
+        """x(k)."""
+        return self._x
+
+    def _counts(self, turn: Turn) -> Rows:
+        """How often each node's mean gradient counts, `[n, 1]`."""
+        return column(np.array(self._scales) * turn.local_steps)

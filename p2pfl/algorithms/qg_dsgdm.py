@@ -32,10 +32,10 @@ from p2pfl.algorithms.base import (
     TrainPlan,
 )
 from p2pfl.algorithms.mixing import mean_gradient, mix, scaled
-from p2pfl.algorithms.node_by_node import NodeByNode
-from p2pfl.algorithms.rounds import Rounds
+from p2pfl.algorithms.rounds import Held, Plan, Turn
+from p2pfl.algorithms.rows import column, mean_gradients, rows_of, scale_rows
 from p2pfl.messages import Neighbour
-from p2pfl.types import NodeId, Vector, frozen
+from p2pfl.types import NodeId, Positions, Rows, Vector, frozen
 
 
 class QuasiGlobalState(NamedTuple):
@@ -65,9 +65,9 @@ class QGDSGDm(BaseAlgorithm[QuasiGlobalState]):
         """With the node's own c_i."""
         return replace(self, scale=place.scale)
 
-    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds:
-        """All nodes in a row."""
-        return NodeByNode(x0, nodes)
+    def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> "QGDSGDmRounds":
+        """All nodes at once."""
+        return QGDSGDmRounds(x0, tuple(nodes.values()))
 
     def initial(self, x0: Vector) -> QuasiGlobalState:
         """Every node starts from x0, at rest."""
@@ -127,3 +127,53 @@ class QGDSGDm(BaseAlgorithm[QuasiGlobalState]):
             return momentum
         move = move * np.float32(1.0 - self.beta)
         return frozen(move if momentum is None else momentum * np.float32(self.beta) + move)
+
+
+class QGDSGDmRounds:
+    """All nodes' x(k), m and z(k) as rows; see `Rounds`."""
+
+    def __init__(self, x0: Vector, nodes: Sequence[QGDSGDm]) -> None:
+        self._x = rows_of(x0, len(nodes))
+        self._start = rows_of(x0, len(nodes))
+        self._scales = [node.scale for node in nodes]
+        self._keeps = column([node.beta for node in nodes])
+        self._takes = column([1.0 - node.beta for node in nodes])
+        self._momentum: Rows | None = None
+        self._mixed: Rows | None = None
+        self._step_sizes = np.zeros(len(nodes))
+
+    def handed_out(self) -> tuple[Rows, ...]:
+        """x(k)."""
+        return (self._x,)
+
+    def begin(self, held: Held, turn: Turn) -> Plan:
+        """Train from z(k); how far it lies from z(k-1) goes into the momentum."""
+        start = held.mix(self._x, self._start)
+        if self._mixed is not None:
+            self._move(self._mixed, start)
+        self._mixed, self._step_sizes = start.copy(), turn.step_sizes
+        push = None if self._momentum is None else self._momentum * self._keeps
+        return Plan(start, push)
+
+    def end(self, trained: Rows, turn: Turn) -> None:
+        """Where training ended is x(k+1)."""
+        assert self._mixed is not None
+        scale_rows(self._mixed, trained, self._scales)
+        self._start, self._x = self._x, trained
+
+    def served(self, rows: Positions, held: Held) -> Rows:
+        """W x(k), over the neighbours at hand."""
+        return held.mix(self._x[rows])
+
+    def public(self) -> Rows:
+        """x(k)."""
+        return self._x
+
+    def _move(self, before: Rows, after: Rows) -> None:
+        moved = mean_gradients(before, after, self._step_sizes) * self._takes
+        if self._momentum is None:
+            self._momentum = moved
+            return
+        # Without a step nothing moved that would say anything.
+        steps = self._step_sizes[:, None] != 0.0
+        self._momentum = np.where(steps, self._momentum * self._keeps + moved, self._momentum)

@@ -50,6 +50,10 @@ class Held:
         """
         return self.row_mix(own, self.parts[part], out)
 
+    def pull(self, own: Rows) -> Rows:
+        """sum_j w_ij (h_j - own_i) of the models, for the same rows: new ones."""
+        return self.row_mix.pull(own, self.parts[0])
+
     def neighbours(self, row: int) -> Iterator[tuple[int, float, bool]]:
         """(row of the neighbour, w_ij, whether it is there) for one node, in order of mixing."""
         links = self.links

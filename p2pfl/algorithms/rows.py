@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pfl.algorithms.mixing import sum_terms
-from p2pfl.types import Positions, Rows
+from p2pfl.algorithms.mixing import scaled, sum_terms
+from p2pfl.types import Positions, Rows, Vector, aligned_rows
 
 _BLOCK: Final = 1 << 17
 """Floats per block of rows: it, its terms and its result stay in a core's second-level cache."""
@@ -106,16 +106,27 @@ class RowMix:
         `out` is where they are written; it must be neither of the two.
         """
         result = np.empty_like(own) if out is None else out
+        return self._sum(own, heard, result, onto_own=True)
+
+    def pull(self, own: Rows, heard: Rows) -> Rows:
+        """How far the mixes move the own rows, with the bits of `mixing.pull`: new rows."""
+        return self._sum(own, heard, np.empty_like(own), onto_own=False)
+
+    def _sum(self, own: Rows, heard: Rows, result: Rows, *, onto_own: bool) -> Rows:
         if not self._blocks:
             for row in range(len(own)):
-                self._mix_one(row, own, heard, result)
+                self._sum_one(row, own, heard, result)
+                if onto_own:
+                    np.add(result[row], own[row], result[row])
             return result
         parts = self.spread.parts
 
         def mix_part(part: int) -> None:
             scratch = np.empty((self._height, own.shape[1]), np.float32)
             for block, terms in self._blocks[part::parts]:
-                _mix_block(own[block], heard, terms, result[block], scratch)
+                _sum_block(own[block], heard, terms, result[block], scratch)
+                if onto_own:
+                    np.add(result[block], own[block], result[block])
 
         self.spread.run(mix_part)
         return result
@@ -138,16 +149,15 @@ class RowMix:
             )
         return terms
 
-    def _mix_one(self, row: int, own: Rows, heard: Rows, result: Rows) -> None:
+    def _sum_one(self, row: int, own: Rows, heard: Rows, result: Rows) -> None:
         links = self._links
         mine = slice(int(links.first[row]), int(links.first[row + 1]))
         senders, weights = links.sender[mine].tolist(), links.weight[mine].astype(np.float32)
         terms = [(heard[j], weight) for j, weight in zip(senders, weights, strict=True)]
         sum_terms(result[row], own[row], terms)
-        np.add(result[row], own[row], result[row])
 
 
-def _mix_block(own: Rows, heard: Rows, terms: Sequence[_Term], result: Rows, scratch: Rows) -> None:
+def _sum_block(own: Rows, heard: Rows, terms: Sequence[_Term], result: Rows, scratch: Rows) -> None:
     for k, term in enumerate(terms):
         rows = term.rows
         into = result if k == 0 and rows is None else scratch[: len(term.sender)]
@@ -164,4 +174,30 @@ def _mix_block(own: Rows, heard: Rows, terms: Sequence[_Term], result: Rows, scr
             result[rows] += into
     if not terms:
         result.fill(0.0)
-    np.add(result, own, result)
+
+
+def rows_of(x: Vector, nodes: int) -> Rows:
+    """As many rows as nodes, each of them x."""
+    rows = aligned_rows(nodes, x.size)
+    rows[:] = x
+    return rows
+
+
+def column(numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float32]:
+    """One float32 number per row, `[n, 1]`."""
+    return np.array(numbers, dtype=np.float32)[:, None]
+
+
+def scale_rows(start: Rows, trained: Rows, scales: Sequence[float]) -> None:
+    """Let each row's update count as often as its scale says: `mixing.scaled`, in place."""
+    for row, scale in enumerate(scales):
+        if scale != 1.0:
+            trained[row] = scaled(start[row], trained[row], scale)
+
+
+def mean_gradients(start: Rows, trained: Rows, step_sizes: NDArray[np.float64]) -> Rows:
+    """`mixing.mean_gradient` of each row; 0 where the step size is 0."""
+    moves = step_sizes[:, None] != 0.0
+    sizes = np.where(moves, column(step_sizes), np.float32(1.0))
+    found: Rows = np.where(moves, (start - trained) / sizes, np.float32(0.0))
+    return found
