@@ -259,10 +259,11 @@ class Node:
         if token == self._beat:
             beat_s = self.settings.policy.liveness_floor_s / BEATS_PER_FLOOR
             if now - self._voice.signed_s >= beat_s * 0.999:
-                done = self.phase is Phase.FINISHED
+                silent_s, done = now - self._voice.spoke_s, self.phase is Phase.FINISHED
                 state = PresenceState.FINISHED if done else PresenceState.TRAINING
                 effects.append(self._voice.sign(state, self.version, now))
-                self._repeat(now, effects)
+                if silent_s >= beat_s * 0.999:
+                    self._repeat(now, effects)
             self._arm_beat(effects)
         self._advance(now, effects)
 

@@ -35,7 +35,10 @@ class Voice:
         self.local_steps = settings.local_steps
         """Gradient steps of the newest version."""
         self.signed_s = 0.0
-        """Last sign of life, model or presence, on the own clock."""
+        """Last sign of life, model or presence, that everybody heard, on the own clock."""
+        self.spoke_s = 0.0
+        """Last word to anybody."""
+        self._everybody = len(settings.neighbours)
         self._settings = settings
         self._versions = versions
         self._sequence = 0
@@ -54,22 +57,24 @@ class Voice:
         effects: list[Effect] = []
         for out in outgoing:
             message = self._message(out, version, now)
-            if out.to:
-                effects.extend([Send(peer, message) for peer in out.to])
-                continue
-            self._recent = (*self._recent, message)[-self._versions :]
-            rounds = self._settings.rounds
-            if rounds:
-                hearers = rounds[version % len(rounds)].hearers
-                effects.extend([Send(peer, message) for peer in hearers])
-            else:
-                effects.append(Publish(message))
+            receivers, rounds = out.to, self._settings.rounds
+            if not receivers:
+                self._recent = (*self._recent, message)[-self._versions :]
+                if not rounds:
+                    self.signed_s = now
+                    effects.append(Publish(message))
+                    continue
+                receivers = rounds[version % len(rounds)].hearers
+            # Whoever does not get this one waits for a beat.
+            if len(receivers) == self._everybody:
+                self.signed_s = now
+            effects.extend([Send(peer, message) for peer in receivers])
         return effects
 
     def sign(self, state: PresenceState, version: int, now: float) -> Effect:
         """A sign of life; a node that publishes rarely thereby says how rarely."""
         silent_s = 0.0 if self._published_s is None else now - self._published_s
-        self.signed_s = now
+        self.signed_s = self.spoke_s = now
         presence = Presence(
             run=self._settings.run,
             node=self._settings.node,
@@ -92,7 +97,7 @@ class Voice:
     def _message(self, out: Outgoing, version: int, now: float) -> ModelMessage:
         settings = self._settings
         self._sequence += 1
-        self.signed_s = now
+        self.spoke_s = now
         kept = self._recent[1 - self._versions :] if self._versions > 1 else ()
         oldest = kept[0].header.version if kept else version
         header = Header(

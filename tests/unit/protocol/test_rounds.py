@@ -6,7 +6,16 @@ from support.bench import Bench, make_bench, vector
 from p2pfl.algorithms.discount import DiscountLaw
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.pull_mix import PullMix
-from p2pfl.messages import ModelMessage, PresenceState, Publish, Record, Send, Train, VersionRequest
+from p2pfl.messages import (
+    ModelMessage,
+    Presence,
+    PresenceState,
+    Publish,
+    Record,
+    Send,
+    Train,
+    VersionRequest,
+)
 from p2pfl.protocol.settings import Round
 from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.types import NodeId
@@ -149,3 +158,20 @@ def test_as_many_versions_are_kept_as_a_lagging_hearer_may_ask_for() -> None:
         (3, 1),
         (4, 2),
     ]
+
+
+def test_a_model_for_a_few_is_no_sign_of_life_for_the_others() -> None:
+    bench = bench_of_rounds()
+    bench.model("n1", 0, 0.5)
+    bench.trained(1.0)
+    effects = bench.wake(1.25)
+    (sign,) = [e.message for e in effects if isinstance(e, Publish)]
+    assert isinstance(sign, Presence)
+    assert sign.state is PresenceState.TRAINING
+
+
+def test_what_was_said_to_a_few_is_not_repeated_at_the_next_beat() -> None:
+    bench = bench_of_rounds()
+    bench.model("n1", 0, 0.5)
+    bench.trained(1.0)
+    assert not [e for e in bench.wake(1.25) if isinstance(e, Send)]
