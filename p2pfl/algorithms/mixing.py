@@ -1,9 +1,11 @@
 """The one arithmetic of mixing, shared by every algorithm that averages with its neighbours."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2pfl.messages import Neighbour
 from p2pfl.types import Vector, frozen
@@ -29,20 +31,34 @@ def pull(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
     The sum runs in the order of `neighbours`, block by block, so that the result has the same bits
     wherever it is computed.
     """
-    terms = [(n.vector, np.float32(n.weight * n.trust)) for n in neighbours if n.vector is not None]
+    terms = [(n.vector, _factor(n.weight * n.trust)) for n in neighbours if n.vector is not None]
     result = np.empty_like(x)
     sum_terms(result, x, terms)
     return result
 
 
 def pull_after(pulled: Vector, moved: Vector, neighbours: Sequence[Neighbour]) -> Vector:
-    """The pull on x + moved by the same models that pulled x: pull - (sum_j w_ij s_ij) moved."""
-    weight = sum(n.weight * n.trust for n in neighbours)
-    result = np.multiply(moved, np.float32(weight))
-    return np.subtract(pulled, result, result)
+    """The pull on x + moved by the same models that pulled x: pull - (sum_j w_ij s_ij) moved.
+
+    It is written over `pulled`, and `moved` is lost.
+    """
+    weight = 0.0
+    for neighbour in neighbours:
+        weight += neighbour.weight * neighbour.trust
+    np.multiply(moved, _factor(weight), moved)
+    return np.subtract(pulled, moved, pulled)
 
 
-def sum_terms(result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float32]]) -> None:
+Factor = NDArray[np.float32] | np.float32
+"""One number. As an array of no dimensions it need not be converted at each product."""
+
+
+@lru_cache(maxsize=1024)
+def _factor(weight: float) -> NDArray[np.float32]:
+    return frozen(np.array(weight, np.float32))
+
+
+def sum_terms(result: Vector, x: Vector, terms: Sequence[tuple[Vector, Factor]]) -> None:
     """Write sum_j a_j (x_j - x) over the terms (x_j, a_j), in their order, to `result`."""
     if not terms:
         result.fill(0.0)
@@ -59,14 +75,15 @@ def sum_terms(result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float3
 
 
 def _sum_block(
-    result: Vector, x: Vector, terms: Sequence[tuple[Vector, np.float32]], scratch: Vector
+    result: Vector, x: Vector, terms: Sequence[tuple[Vector, Factor]], scratch: Vector
 ) -> None:
+    subtract, multiply, add = np.subtract, np.multiply, np.add
     into = result
     for vector, weight in terms:
-        np.subtract(vector, x, into)
-        np.multiply(into, weight, into)
+        subtract(vector, x, into)
+        multiply(into, weight, into)
         if into is not result:
-            np.add(result, into, result)
+            add(result, into, result)
         into = scratch
 
 

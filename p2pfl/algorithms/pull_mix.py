@@ -42,10 +42,10 @@ class MixState(NamedTuple):
 
 
 class Ahead(NamedTuple):
-    """The pull on x that the end of an update knows already, while the neighbours stay the same."""
+    """The next mix: the end of an update knows it already, while the neighbours stay the same."""
 
     neighbours: Sequence[Neighbour]
-    pull: Vector
+    mixed: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class PullMix(BaseAlgorithm[MixState]):
             return Advance(MixState(state.x, start=state.x), train=TrainPlan(state.x))
         ahead = state.ahead
         if ahead is not None and ahead.neighbours is neighbours:
-            start = state.x + ahead.pull
+            start = ahead.mixed
         else:
             start = mix(state.x, neighbours)
         return Advance(MixState(state.x, start=start), train=TrainPlan(start), mixed=True)
@@ -107,7 +107,10 @@ class PullMix(BaseAlgorithm[MixState]):
             np.multiply(moved, np.float32(self.scale), moved)
         np.add(moved, pulled, moved)
         x = frozen(state.x + moved)
-        ahead = Ahead(neighbours, pull_after(pulled, moved, neighbours))
+        if self.when == "end":
+            return _published(MixState(x), mixed=True)
+        after = pull_after(pulled, moved, neighbours)
+        ahead = Ahead(neighbours, np.add(x, after, after))
         return _published(MixState(x, ahead=ahead), mixed=True)
 
     def served(self, state: MixState, neighbours: Sequence[Neighbour]) -> Vector:
