@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from p2pfl import local_training
-from p2pfl.algorithms.base import Algorithm
+from p2pfl.algorithms.base import Algorithm, Surroundings
 from p2pfl.algorithms.discount import DiscountLaw
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.star_rounds import RoundServer
@@ -60,6 +60,7 @@ class Experiment:
         self.folder = folder or Path()
         """Where the experiment file lies: relative paths and the user's modules are found there."""
         self._scales: Mapping[NodeId, float] | None = None
+        self._update_s: float | None = None
         self._home = home
         """A node that brings data of its own, and the digest that it shares all the same."""
 
@@ -302,9 +303,8 @@ class Experiment:
             step_sizes=self.learning_rate.step_size_sum,
         )
         algorithm = place.algorithm
-        scale = self.update_scales(trainer).get(node, 1.0)
-        if scale != 1.0 and place.surroundings is not None:
-            algorithm = algorithm.at(place.surroundings._replace(scale=scale))
+        if place.surroundings is not None:
+            algorithm = algorithm.at(self._told(place.surroundings, trainer))
         if isinstance(algorithm, RoundServer):
             algorithm = replace(
                 algorithm,
@@ -319,6 +319,13 @@ class Experiment:
                 scales=self.update_scales(trainer) if self._weighs else {},
             )
         return Node(settings, algorithm, x0)
+
+    def _told(self, place: Surroundings, trainer: Trainer) -> Surroundings:
+        """What a rule is told of its place once it is known how many samples everybody holds."""
+        if self._update_s is None:
+            self._update_s = local_training.update_s(self.config, self._samples(trainer))
+        scale = self.update_scales(trainer).get(place.node, 1.0)
+        return place._replace(scale=scale, update_s=self._update_s)
 
     def share_done(self, *, at_s: float, steps: int) -> float:
         """How much of the run is done by this time and these steps of all nodes, from 0 to 1."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from p2pfl.algorithms.suite import STARS
-from p2pfl.compute import ComputeLaw
+from p2pfl.compute import STEP_S_DEFAULT, ComputeLaw
 from p2pfl.config.schema import ExperimentConfig
 from p2pfl.learning_rate import LearningRate
 from p2pfl.types import NodeId
@@ -67,6 +67,13 @@ def update_scales(config: ExperimentConfig, samples: Mapping[NodeId, int]) -> di
     steps = {node: local_steps(config, node, samples=count) for node, count in samples.items()}
     mean = sum(steps.values()) / len(steps)
     return {node: len(steps) * weights[node] * mean / steps[node] for node in samples}
+
+
+def update_s(config: ExperimentConfig, samples: Mapping[NodeId, int]) -> float:
+    """Seconds of an update at a node that nothing slows down, the mean over the nodes' H."""
+    steps = [local_steps(config, node, samples=count) for node, count in samples.items()]
+    step_s = config.compute.step_s
+    return (STEP_S_DEFAULT if step_s is None else step_s) * sum(steps) / len(steps)
 
 
 def objective_weights(

@@ -80,6 +80,8 @@ class Surroundings(NamedTuple):
     scale: float = 1.0
     """c_i by which its local update counts: n p_i of the weighted objective, times FedNova's
     mean H / H_i where nodes take unequal numbers of local steps."""
+    update_s: float = 1.0
+    """Seconds that the experiment file makes of a plain node's update: the same at all nodes."""
 
 
 class TrainPlan(NamedTuple):

@@ -67,3 +67,15 @@ def difference(later: Sums, earlier: Sums) -> Mass:
     """later - earlier in wire steps, signed: exact while it lies within +-2^31."""
     steps: Mass = (later - earlier).view(np.int32).astype(np.int64)
     return steps
+
+
+def share(mass: Mass, weight: int) -> Mass:
+    """This share of a mass (`share_of`) in wire steps, rounded down: some of it always stays."""
+    steps: Mass = ((mass >> BITS) * weight) >> BITS
+    return steps
+
+
+def in_own_steps(steps: Mass) -> Mass:
+    """Wire steps in steps of 2^-40."""
+    mass: Mass = steps << BITS
+    return mass

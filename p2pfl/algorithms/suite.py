@@ -6,7 +6,7 @@ same name, and a key that the chosen algorithm does not have is refused.
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from p2pfl.algorithms.ad_psgd import ADPSGD
 from p2pfl.algorithms.base import Algorithm, Capabilities
@@ -25,6 +25,7 @@ from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
 from p2pfl.algorithms.pull_mix import PullMix
+from p2pfl.algorithms.push_sum import RobustPushSum
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
 from p2pfl.algorithms.relay_sum import RelaySum
 from p2pfl.algorithms.scaffold import ScaffoldClient, ScaffoldServer
@@ -64,6 +65,7 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "gossip_learning": Gossip("gossip learning", GossipLearning),
     "epidemic": Gossip("epidemic learning", Epidemic),
     "sgp": Gossip("SGP", SGP),
+    "push_sum": Gossip("RobustPushSum", RobustPushSum),
 }
 
 STARS: Final[Mapping[str, Star]] = {
@@ -97,6 +99,7 @@ _GIVEN: Final = frozenset(
         "scales",
         "hearers",
         "share",
+        "place",
     }
 )
 """Fields that the experiment sets by itself, node by node."""
@@ -108,6 +111,14 @@ def parameters_of(kind: str) -> frozenset[str]:
         return _fields(STARS[kind].server) | _fields(STARS[kind].client)
     entry = {**GOSSIPS, **ALONE}.get(kind)
     return frozenset() if entry is None else _fields(entry.rule)
+
+
+def choices_of(kind: str) -> Mapping[str, tuple[str, ...]]:
+    """The parameters of a gossip algorithm that are words, and which words each may be."""
+    if kind not in GOSSIPS:
+        return {}
+    hints = get_type_hints(GOSSIPS[kind].rule)
+    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
 
 
 def reads_weights(kind: str) -> bool:

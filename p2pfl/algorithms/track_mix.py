@@ -103,7 +103,7 @@ class TrackMix(BaseAlgorithm[TrackState]):
     @property
     def capabilities(self) -> Capabilities:
         """Asynchronous, undirected; plain SGD, so that what moved is the gradient."""
-        return Capabilities(plain_sgd=True, beside=Beside("uint32"))
+        return Capabilities(conserving=True, plain_sgd=True, beside=Beside("uint32"))
 
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""

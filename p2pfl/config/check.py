@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from p2pfl.algorithms.base import Capabilities
-from p2pfl.algorithms.suite import GOSSIPS, LABELS, make_rule, needs_of, parameters_of
+from p2pfl.algorithms.suite import GOSSIPS, LABELS, choices_of, make_rule, needs_of, parameters_of
 from p2pfl.config.check_training import check_training
 from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
@@ -247,6 +247,12 @@ def _check_algorithm(config: ExperimentConfig, place: Place) -> None:
             raise place.at(f"algorithm.{key}").error(
                 f"is read by {readers} only, and algorithm.kind is"
                 f" {shown(config.algorithm.kind)}; remove it"
+            )
+    for key, allowed in choices_of(config.algorithm.kind).items():
+        found = getattr(config.algorithm, key)
+        if found is not None and found not in allowed:
+            raise place.at(f"algorithm.{key}").error(
+                f'is "{found}"; algorithm.kind "{config.algorithm.kind}" knows {", ".join(allowed)}'
             )
     for needs in needs_of(config.algorithm.kind):
         _check_capabilities(config, needs, place)

@@ -277,6 +277,14 @@ class AlgorithmConfig:
     discount_a: float | None = None
     discount_b: float | None = None
     """As in `[staleness]`."""
+    window: int | None = None
+    """RobustPushSum: pushes to one hearer that may be unacknowledged; 0: any number."""
+    step: Literal["x", "elapsed", "y"] | None = None
+    """RobustPushSum: how far a node steps; see its class."""
+    reference_s: float | None = None
+    """Step "elapsed": seconds of an update that counts once; slower ones count more."""
+    step_max: float | None = None
+    """Step "elapsed": the most that an update may count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

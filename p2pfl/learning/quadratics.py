@@ -162,7 +162,9 @@ class QuadraticTrainer:
 
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs, in order."""
-        return [self._train_one(job) for job in jobs]
+        # Who diverges is told by the loss.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [self._train_one(job) for job in jobs]
 
     def evaluate(self, vectors: Sequence[Vector], nodes: Sequence[NodeId]) -> list[Score]:
         """The distance of each vector to the optimum of the whole objective, as the loss."""

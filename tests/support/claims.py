@@ -98,6 +98,15 @@ class Claim(NamedTuple):
 CLAIMS: Mapping[str, Claim] = {
     "pull_mix": Claim(as_decentralized_sgd),
     "track_mix": Claim(unbiased, time_s=1500.0, survives=1e-3),
+    "push_sum": Claim(
+        in_proportion_to_speed,
+        tables={
+            "algorithm": {"step": "x"},
+            "training": {"learning_rate": 0.006},
+            "topology": {"kind": "hypercube"},
+        },
+        time_s=1200.0,
+    ),
     "dpsgd": Claim(as_decentralized_sgd, time_s=1200.0),
     "local_sgd": Claim(as_decentralized_sgd, time_s=1200.0),
     "dsgdm": Claim(
