@@ -26,6 +26,9 @@ from p2pfl.types import NodeId
 
 _COLLECT_EVERY: Final = 100_000
 """Objects between two collections of garbage, instead of 700. A running world makes no cycles."""
+_LARGE_BYTES: Final = 1 << 26
+"""The parts of a finished world refer to each other. Where its models come to more than this, they
+do not wait for the collector: the next run may need the memory."""
 
 
 def simulate(
@@ -46,6 +49,20 @@ def simulate(
     if seed is not None and seed != experiment.config.seed:
         experiment, trainer = experiment.replace(seed=seed), None
     ready = trainer if trainer is not None else experiment.make_trainer()
+    result = _simulated(experiment, ready, trace_file, progress, profile)
+    if 4 * ready.dimension * len(result.nodes) > _LARGE_BYTES:
+        with nullcontext() if profile is None else profile.during("events"):
+            gc.collect()
+    return result
+
+
+def _simulated(
+    experiment: Experiment,
+    ready: Trainer,
+    trace_file: Path | None,
+    progress: Progress | None,
+    profile: Profile | None,
+) -> RunResult:
     if trace_file is None:
         told = Told(progress)
         counted = ready if profile is None else profile.trainer(ready)

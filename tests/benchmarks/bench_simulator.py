@@ -26,6 +26,7 @@ from cases import (
 )
 from results import ROOT, Column, Table, Value, conditions, keep
 
+from p2pfl.config.schema import EvaluationConfig
 from p2pfl.experiment import load_experiment
 
 TIMEOUT_S: Final = 1800.0
@@ -70,6 +71,7 @@ PROFILED: Final = (
     Case(nodes=100, steps=5, model="1 M"),
 )
 CNN: Final = ROOT / "examples" / "mnist-200.toml"
+NO_EVALUATION: Final = EvaluationConfig(every_s=1e6, samples=1)
 CNN_TITLE: Final = "PullMix, n = 200, CNN of McMahan et al. (1.66 M) on MNIST"
 
 LOOPS: Final = (
@@ -170,7 +172,7 @@ def answer(arguments: argparse.Namespace) -> dict[str, float] | None:
         case = Case(nodes=LOOP_NODES, model=model, local_steps=int(local_steps), steps=1)
         return loop_trainer(case.experiment())
     if arguments.cnn:
-        experiment = load_experiment(CNN)
+        experiment = load_experiment(CNN).replace(evaluation=NO_EVALUATION)
         alone = arguments.cnn == "loop"
         return loop_trainer(experiment, nodes=4) if alone else measure_experiment(experiment)
     return None
