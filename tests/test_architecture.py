@@ -29,6 +29,7 @@ HOMES: Final = {
     "msgpack": ("p2pfl/codec/frame.py",),
     "networkx": ("p2pfl/topology/",),
     "matplotlib": ("p2pfl/report/",),
+    "prometheus_client": ("p2pfl/runtime/metrics.py",),
     "ray": ("p2pfl/comparison/sweep_ray.py",),
     "pickle": (),
     "argparse": ("p2pfl/cli/",),

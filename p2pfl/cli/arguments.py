@@ -55,6 +55,22 @@ def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", metavar="FILE", help="whom to trust for mqtts (PEM)")
 
 
+def add_health_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --health-port and --health-host."""
+    parser.add_argument(
+        "--health-port",
+        type=int,
+        metavar="PORT",
+        help="answer there how the node is: /healthz, and /metrics for Prometheus (0: any free"
+        " port; default: as the experiment says, else nowhere)",
+    )
+    parser.add_argument(
+        "--health-host",
+        metavar="ADDRESS",
+        help="listen there (default: as the experiment says, else this machine alone, 127.0.0.1)",
+    )
+
+
 def add_engine_argument(parser: argparse.ArgumentParser) -> None:
     """Adds --engine."""
     parser.add_argument(

@@ -4,10 +4,11 @@ import argparse
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from p2pfl.cli.parties import add_party_arguments, outcome_line, shown_progress
+from p2pfl.cli.parties import add_party_arguments, health_of, outcome_line, shown_progress
 
 if TYPE_CHECKING:
     from p2pfl.runtime.party import Party
@@ -52,7 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoints=arguments.folder / invitation.run / "checkpoints",
         allowed=frozenset(arguments.allow),
     )
-    return asyncio.run(_join(arguments, invitation, party))
+
+    async def go_through() -> int:
+        async with health_of(arguments) as health:
+            return await _join(arguments, invitation, replace(party, health=health))
+
+    return asyncio.run(go_through())
 
 
 async def _join(arguments: argparse.Namespace, invitation: "Invitation", party: "Party") -> int:

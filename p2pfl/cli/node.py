@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from p2pfl.cli.arguments import (
     add_broker_arguments,
     add_experiment_arguments,
+    add_health_arguments,
     password_of,
     read_experiment,
 )
-from p2pfl.cli.parties import outcome_line, shown_progress
+from p2pfl.cli.parties import health_of, outcome_line, shown_progress
 
 if TYPE_CHECKING:
+    from p2pfl.experiment import Experiment
+    from p2pfl.runtime.life import NodeOutcome
     from p2pfl.types import Vector
 
 
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep what this node is there (each checkpoint.every_s, else each 30 s, and when it"
         " stops), and go on from it if it is there already",
     )
+    add_health_arguments(parser)
     add_broker_arguments(parser)
 
 
@@ -52,10 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
     url = arguments.broker or experiment.config.broker.url
     if not url:
         raise ConfigError("node: which broker? give --broker URL, or broker.url in the file")
+    outcome = asyncio.run(_live(arguments, experiment, url))
+    print(outcome_line(arguments.id, outcome))
+    if arguments.out:
+        _save(Path(arguments.out), outcome.served)
+    return 0
+
+
+async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: str) -> "NodeOutcome":
     from p2pfl.runtime.alone import live_alone
 
-    outcome = asyncio.run(
-        live_alone(
+    async with health_of(arguments, experiment) as health:
+        return await live_alone(
             experiment,
             arguments.id,
             url=url,
@@ -65,12 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             tell=shown_progress,
             record=arguments.record,
             checkpoints=arguments.checkpoints,
+            health=health,
         )
-    )
-    print(outcome_line(arguments.id, outcome))
-    if arguments.out:
-        _save(Path(arguments.out), outcome.served)
-    return 0
 
 
 def _save(file: Path, vector: "Vector") -> None:

@@ -2,12 +2,21 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from p2pfl.cli.arguments import add_health_arguments
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from p2pfl.experiment import Experiment
+    from p2pfl.runtime.health import Health
     from p2pfl.runtime.life import NodeOutcome
     from p2pfl.runtime.rows import Report
     from p2pfl.types import NodeId
+
+
+_PORT_MAX: Final = 65535
 
 
 def add_party_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
@@ -31,6 +40,31 @@ def add_party_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
         metavar="DIR",
         help="keep certificates and checkpoints there (%(default)s)",
     )
+    add_health_arguments(parser)
+
+
+def health_of(
+    arguments: argparse.Namespace, experiment: "Experiment | None" = None
+) -> "AbstractAsyncContextManager[Health | None]":
+    """The node's health, served where the command line says, else the experiment, else nowhere."""
+    from p2pfl.config.schema import HealthConfig
+    from p2pfl.errors import ConfigError
+    from p2pfl.runtime.health import health_port
+    from p2pfl.runtime.health_server import served_health
+
+    port, host = arguments.health_port, arguments.health_host
+    config = HealthConfig() if experiment is None else experiment.config.health
+    if port is None and experiment is not None:
+        port = health_port(experiment, arguments.id or experiment.learners[0])
+    if port is None and host is not None:
+        raise ConfigError("--health-host needs --health-port PORT too")
+    if port is not None and not 0 <= port <= _PORT_MAX:
+        raise ConfigError(f"--health-port {port}: allowed: 0 to {_PORT_MAX}")
+    return served_health(port, host or config.host, told=_tell_where)
+
+
+def _tell_where(place: str) -> None:
+    print(f"health at {place}/healthz, metrics at {place}/metrics", flush=True)
 
 
 def shown_progress(report: "Report") -> None:

@@ -4,12 +4,13 @@ import argparse
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import ENGINES, add_experiment_arguments, read_experiment
-from p2pfl.cli.parties import add_party_arguments, outcome_line, shown_progress
+from p2pfl.cli.parties import add_party_arguments, health_of, outcome_line, shown_progress
 
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
@@ -62,7 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoints=folder / "checkpoints",
         least=max(0, arguments.parties - 1),
     )
-    return asyncio.run(_serve(arguments, experiment, party))
+
+    async def go_through() -> int:
+        async with health_of(arguments, given) as health:
+            return await _serve(arguments, experiment, replace(party, health=health))
+
+    return asyncio.run(go_through())
 
 
 async def _serve(arguments: argparse.Namespace, experiment: "Experiment", party: "Party") -> int:

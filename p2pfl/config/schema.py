@@ -34,6 +34,7 @@ __all__ = [
     "EvaluationConfig",
     "ExperimentConfig",
     "FaultsConfig",
+    "HealthConfig",
     "JoinConfig",
     "LeaveConfig",
     "LinkConfig",
@@ -289,6 +290,16 @@ class BrokerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthConfig:
+    """Where the nodes of real runs answer how they are: /healthz, and /metrics for Prometheus."""
+
+    port: int | None = None
+    """Of the first node; each next node in the graph's order takes the next. None: nowhere."""
+    host: str = "127.0.0.1"
+    """Other machines can ask only where this is one of the machine's own addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonConfig:
     """What `p2pfl compare` puts beside this experiment's own algorithm."""
 
@@ -321,4 +332,5 @@ class ExperimentConfig:
     simulation: SimulationConfig = SimulationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     broker: BrokerConfig = BrokerConfig()
+    health: HealthConfig = HealthConfig()
     comparison: ComparisonConfig = ComparisonConfig()

@@ -52,6 +52,8 @@ class Tally:
     steps: int = 0
     samples: int = 0
     mixes: int = 0
+    staleness: float = 0.0
+    """Of the last mix."""
     staleness_max: float = 0.0
     staleness_sum: float = 0.0
     readings: int = 0
@@ -62,6 +64,7 @@ class Tally:
     def add_mix(self, record: Record) -> None:
         """Count one mix with the staleness of what went into it."""
         self.mixes += 1
+        self.staleness = record.staleness
         self.staleness_max = max(self.staleness_max, record.staleness)
         self.left_out += len(record.left_out)
         self.readings += len(record.readings)

@@ -5,6 +5,7 @@ from pathlib import Path
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import RefusedError
 from p2pfl.experiment import Experiment
+from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
 from p2pfl.runtime.peer import run_node
 from p2pfl.transport.manifest import Manifest
@@ -58,6 +59,7 @@ async def live_alone(
     tell: Tell | None = None,
     record: Path | None = None,
     checkpoints: Path | None = None,
+    health: Health | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run at a broker, to the run's end.
 
@@ -82,5 +84,11 @@ async def live_alone(
         manifest=manifest,
     ) as transport:
         return await run_node(
-            experiment, node, transport, tell=tell, record=record, checkpoints=checkpoints
+            experiment,
+            node,
+            transport,
+            tell=tell,
+            record=record,
+            checkpoints=checkpoints,
+            health=health,
         )

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.config.load import config_from_mapping
-from p2pfl.config.schema import BrokerConfig, ExperimentConfig, TopologyConfig
+from p2pfl.config.schema import BrokerConfig, ExperimentConfig, HealthConfig, TopologyConfig
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import ConfigError, RefusedError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Presence, PresenceState
 from p2pfl.own_data import OwnData
 from p2pfl.runtime.company import START_WAIT_S, Company
+from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
 from p2pfl.runtime.peer import run_node
 from p2pfl.transport.broker import EmbeddedBroker, Engine
@@ -53,6 +54,8 @@ class Party:
     """Modules of this machine that a run from elsewhere may name."""
     least: int | None = None
     """Start when so many neighbours are there; None: all, or after half a minute."""
+    health: Health | None = None
+    """Told how the node is."""
 
 
 def shareable(experiment: Experiment) -> Experiment:
@@ -68,7 +71,9 @@ def shareable(experiment: Experiment) -> Experiment:
             weights=topology.weights,
         )
     data = replace(config.data, folder="")
-    shared = replace(config, topology=topology, data=data, broker=BrokerConfig())
+    shared = replace(
+        config, topology=topology, data=data, broker=BrokerConfig(), health=HealthConfig()
+    )
     return Experiment(shared, folder=experiment.folder)
 
 
@@ -289,6 +294,7 @@ async def _live(
             linger_s=ABSENT_LINGER_S,
             tell=party.tell,
             checkpoints=party.checkpoints,
+            health=party.health,
             company=Company(
                 least=party.least,
                 wait_s=START_WAIT_S if party.least is None else None,

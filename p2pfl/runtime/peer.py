@@ -6,9 +6,11 @@ from pathlib import Path
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
 from p2pfl.runtime.company import Company
+from p2pfl.runtime.health import Health, Organs
 from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
 from p2pfl.runtime.recorder import Recorder
+from p2pfl.runtime.rows import Report
 from p2pfl.runtime.worker import Pace, Worker
 from p2pfl.transport.base import Membership, Transport
 
@@ -26,6 +28,7 @@ async def run_node(
     record: Path | None = None,
     checkpoints: Path | None = None,
     company: Company | None = None,
+    health: Health | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run, over an entered transport, until the run ends.
 
@@ -35,7 +38,7 @@ async def run_node(
     how long a node that stands alone stays at the end, so that neighbours still mix its model.
     `record`: the folder for the record of this life, from which it can be repeated. `checkpoints`:
     the folder where the node keeps what it is, and from which it goes on if it finds itself there.
-    `company`: whom it waits for before it starts, without `go`.
+    `company`: whom it waits for before it starts, without `go`. `health`: told how the node is.
 
     Raises:
         ConfigError, DataError: the experiment has no such node, or no data for it, or a checkpoint
@@ -66,11 +69,15 @@ async def run_node(
         time_s=config.stop.time_s,
         supervised=go is not None,
         linger_s=linger_s,
-        tell=tell,
+        tell=_heard_by(health, tell),
         recorder=None if record is None else Recorder(machine, record, experiment=experiment),
         keeper=keeper,
         company=company,
     )
+    if health is not None:
+        health.organs = Organs(
+            machine=machine, tally=life.tally, transport=transport, worker=worker
+        )
     beside = place.algorithm.capabilities.beside
     membership = Membership(
         neighbours=tuple(peer for peer, _ in place.neighbours),
@@ -83,3 +90,16 @@ async def run_node(
         return await life.live(membership, go=go, since_s=since_s)
     finally:
         life.close()
+
+
+def _heard_by(health: Health | None, tell: Tell | None) -> Tell | None:
+    """Reports go to the health too."""
+    if health is None:
+        return tell
+
+    def both(report: Report) -> None:
+        health.hear(report)
+        if tell is not None:
+            tell(report)
+
+    return both

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from p2pfl.errors import ConfigError, DataError, TransportError
+from p2pfl.runtime.health import health_port
+from p2pfl.runtime.health_server import served_health
 from p2pfl.runtime.jobs import Job, Legacy, write_fault, write_legacy
 from p2pfl.runtime.life import NodeOutcome
 from p2pfl.runtime.peer import run_node
@@ -67,15 +69,18 @@ async def _live(job: Job) -> NodeOutcome:
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
     experiment = job.load_experiment()
     config = experiment.config
-    async with MqttTransport(
-        job.url,
-        run=job.run,
-        node=job.node,
-        password=job.password,
-        ca_file=job.ca_file or None,
-        dtype=config.network.codec,
-        chunk_bytes=config.broker.chunk_bytes,
-    ) as transport:
+    async with (
+        served_health(health_port(experiment, job.node), config.health.host) as health,
+        MqttTransport(
+            job.url,
+            run=job.run,
+            node=job.node,
+            password=job.password,
+            ca_file=job.ca_file or None,
+            dtype=config.network.codec,
+            chunk_bytes=config.broker.chunk_bytes,
+        ) as transport,
+    ):
 
         async def go() -> None:
             await transport.wait_for_go(_GO_WAIT_S)
@@ -88,4 +93,5 @@ async def _live(job: Job) -> NodeOutcome:
             since_s=job.since_s,
             record=Path(job.record) if job.record else None,
             checkpoints=Path(job.checkpoints) if job.checkpoints else None,
+            health=health,
         )

@@ -1,6 +1,7 @@
 """The one thread in which a real node trains and evaluates, and the pace that it is held to."""
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
@@ -58,6 +59,10 @@ class Worker:
         self.trained_s = 0.0
         """Seconds from asking to outcome, without the sleeps."""
         self.evaluated_s = 0.0
+        self.loss = math.nan
+        """Mean over the last update."""
+        self.done_s = math.nan
+        """When the last update was done, on the event loop's clock."""
         self._node = node
         self._trainer = trainer
         self._momentum: Vector | None = None
@@ -88,6 +93,7 @@ class Worker:
             await asyncio.sleep(rest_s)
             self.pace.woke(rest_s, loop.time() - done_s)
         self._momentum = outcome.momentum
+        self.loss, self.done_s = outcome.loss, loop.time()
         return outcome
 
     @property

@@ -46,6 +46,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """How this endpoint's link to the others is, and what waits at both of its ends."""
+
+    connected: bool
+    """Whether it is in its run, and what it hands over leaves at once."""
+    reconnects: int = 0
+    unsent: int = 0
+    """Messages that were handed over and are not acknowledged yet."""
+    unread: int = 0
+    """Messages that came in and were not received yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """What a transport must know to join a run as one of its nodes."""
 
@@ -73,6 +86,11 @@ class Transport(Protocol):
     @property
     def traffic(self) -> Traffic:
         """What went through so far."""
+        ...
+
+    @property
+    def link_state(self) -> LinkState:
+        """How the link is now."""
         ...
 
     async def __aenter__(self) -> Self:

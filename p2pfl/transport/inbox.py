@@ -92,6 +92,11 @@ class Inbox:
         return f"Inbox({self._run}/{self._node}, {len(self._readers)} peers, {self._mailbox})"
 
     @property
+    def unread(self) -> int:
+        """What came in and was not received yet."""
+        return len(self._mailbox)
+
+    @property
     def readers(self) -> Mapping[NodeId, Reader]:
         """How each neighbour's large models are read."""
         return self._readers

@@ -118,6 +118,7 @@ class Link:
         self._told_lost = False
         """A cancellation may be lost where a connection breaks at the same moment (Python 3.11)."""
         self.connected = False
+        self.reconnects = 0
 
     async def open(self, on_fault: Callable[[BaseException], None]) -> None:
         """Connect and subscribe; from then on `on_fault` hears of what cannot be mended.
@@ -215,6 +216,7 @@ class Link:
             except TransportError as problem:
                 _log.debug("%s: %s", self._name, problem)
             else:
+                self.reconnects += 1
                 if self._told_lost:
                     _log.warning("%s: broker %s is back", self._name, self._connector.place)
                     self._told_lost = False

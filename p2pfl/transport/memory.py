@@ -18,7 +18,7 @@ from p2pfl.messages import (
     PresenceState,
     VersionRequest,
 )
-from p2pfl.transport.base import Membership, Row, Traffic, TransportEvent
+from p2pfl.transport.base import LinkState, Membership, Row, Traffic, TransportEvent
 from p2pfl.transport.gate import Gate, event_of
 from p2pfl.transport.mailbox import Mailbox
 from p2pfl.types import NodeId
@@ -151,6 +151,11 @@ class MemoryTransport:
     def traffic(self) -> Traffic:
         """What went through so far."""
         return self._traffic
+
+    @property
+    def link_state(self) -> LinkState:
+        """Up while this node has its place."""
+        return LinkState(connected=self._incarnation is not None, unread=len(self._mailbox))
 
     async def __aenter__(self) -> Self:
         """Nothing to connect."""

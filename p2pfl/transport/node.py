@@ -17,7 +17,7 @@ from p2pfl.messages import (
     VersionRequest,
 )
 from p2pfl.transport import topics
-from p2pfl.transport.base import Membership, Row, Traffic, TransportEvent
+from p2pfl.transport.base import LinkState, Membership, Row, Traffic, TransportEvent
 from p2pfl.transport.inbox import Inbox
 from p2pfl.transport.link import Connection, Connector, Incoming, Link, Will
 from p2pfl.transport.manifest import Manifest
@@ -92,6 +92,17 @@ class NodeTransport:
         """What went through so far."""
         self._traffic.superseded = self._outbox.superseded
         return self._traffic
+
+    @property
+    def link_state(self) -> LinkState:
+        """How the link is now."""
+        link, inbox = self._link, self._inbox
+        return LinkState(
+            connected=link is not None and link.connected,
+            reconnects=0 if link is None else link.reconnects,
+            unsent=len(self._outbox),
+            unread=0 if inbox is None else inbox.unread,
+        )
 
     @property
     def manifest(self) -> Manifest | None:

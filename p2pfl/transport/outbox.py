@@ -54,17 +54,16 @@ class Outbox:
         model = "a model" if self._model is not None or self._again else "no model"
         return f"Outbox({model} and {len(self._letters)} letters waiting, {self._numbers} sent)"
 
+    def __len__(self) -> int:
+        """Messages that are not acknowledged yet; metrics do not count."""
+        model = self._model is not None or self._again
+        flags = (model, self._sending is not None, self._presence_unsent)
+        return sum(flags) + len(self._letters) + (self._open_letter is not None)
+
     @property
     def idle(self) -> bool:
         """Whether everything but metrics is acknowledged."""
-        return not (
-            self._model is not None
-            or self._sending is not None
-            or self._again
-            or self._presence_unsent
-            or self._letters
-            or self._open_letter is not None
-        )
+        return not len(self)
 
     def put_model(self, message: ModelMessage) -> None:
         """Leave a model; an unsent older one is dropped."""
