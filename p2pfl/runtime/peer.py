@@ -5,6 +5,7 @@ from pathlib import Path
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
+from p2pfl.places import Place
 from p2pfl.runtime.company import Company
 from p2pfl.runtime.health import Health, Organs
 from p2pfl.runtime.keeper import Keeper
@@ -78,18 +79,22 @@ async def run_node(
         health.organs = Organs(
             machine=machine, tally=life.tally, transport=transport, worker=worker
         )
+    membership = _membership(experiment, place, trainer)
+    try:
+        return await life.live(membership, go=go, since_s=since_s)
+    finally:
+        life.close()
+
+
+def _membership(experiment: Experiment, place: Place, trainer: Trainer) -> Membership:
     beside = place.algorithm.capabilities.beside
-    membership = Membership(
+    return Membership(
         neighbours=tuple(peer for peer, _ in place.neighbours),
         schema=trainer.schema,
         dimension=trainer.dimension,
         beside=0 if beside is None else beside.size(trainer.dimension),
         digest=experiment.digest,
     )
-    try:
-        return await life.live(membership, go=go, since_s=since_s)
-    finally:
-        life.close()
 
 
 def _heard_by(health: Health | None, tell: Tell | None) -> Tell | None:
