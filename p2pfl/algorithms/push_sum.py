@@ -234,8 +234,13 @@ class RobustPushSum(BaseAlgorithm[PushState]):
         elapsed = elapsed_steps(local.now_s - state.since_s, reference_s, most=self.step_max)
         return min(state.owed + elapsed, self.step_max)
 
+    @property
+    def pushes_max(self) -> int:
+        """Pushes to one hearer that may be unacknowledged; 0: any number."""
+        return (0 if self.step == "y" else 1) if self.window is None else self.window
+
     def _may_push(self, link: Out) -> bool:
-        window = (0 if self.step == "y" else 1) if self.window is None else self.window
+        window = self.pushes_max
         return window == 0 or link.pushes - link.acknowledged < window
 
     def _messages(

@@ -31,6 +31,8 @@ class Expected(NamedTuple):
 
     value: float
     source: str
+    in_the_mean: bool = False
+    """Models keep moving around it: it is their mean over time."""
 
 
 def expected_bias(experiment: Experiment, time_s: float) -> Expected | None:
@@ -48,7 +50,11 @@ def expected_bias(experiment: Experiment, time_s: float) -> Expected | None:
         return Expected(0.0, "no bias")
     if kind not in _MIXING:
         found = mean_field_bias(experiment)
-        return None if found is None else Expected(found, "resting point, in the mean")
+        return (
+            None
+            if found is None
+            else Expected(found, "resting point, in the mean", in_the_mean=True)
+        )
     policy, lags = config.staleness, _by_lag(experiment, time_s)
     asynchronous = kind == "pull_mix" and config.staleness.metric == "lag"
     if asynchronous and policy.policy == "drop":

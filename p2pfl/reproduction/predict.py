@@ -9,7 +9,7 @@ from p2pfl.errors import ConfigError
 from p2pfl.experiment import Experiment
 from p2pfl.learning.quadratics import QuadraticTrainer
 from p2pfl.reproduction.expectations import expected_bias
-from p2pfl.reproduction.quadratics import measured_bias, measured_rates
+from p2pfl.reproduction.quadratics import measured_bias, measured_rates, settled_bias
 from p2pfl.reproduction.standin import stand_in, update_s, with_rate
 from p2pfl.reproduction.target import Reproduction, Row, Tell, tell_nobody
 from p2pfl.results.record import RunResult
@@ -123,8 +123,10 @@ def _bias(experiment: Experiment, time_s: float, notes: list[str]) -> list[Row]:
     """Where the stand-in ends, of the spread of the optima."""
     instance = stand_in(experiment, time_s=time_s)
     found = expected_bias(instance, time_s)
-    result = simulate(instance)
-    measured = measured_bias(instance, result)
+    if found is not None and found.in_the_mean:
+        measured = settled_bias(instance)
+    else:
+        measured = measured_bias(instance, simulate(instance))
     if found is None:
         notes.append(
             f"Theory has no bias for {experiment.label} here; measured on the stand-in: "

@@ -9,11 +9,16 @@ from p2pfl.config.load import config_from_mapping
 from p2pfl.experiment import Experiment
 from p2pfl.learning.quadratics import QuadraticTask, QuadraticTrainer
 from p2pfl.results.record import RunResult
+from p2pfl.simulation.simulate import Simulation
+from p2pfl.simulation.trace import Trace
 from p2pfl.theory.quadratics import Real, relative_error, weighted_optimum
+from p2pfl.types import Array
 
 SLOWDOWN = 5.0
 JITTER = 0.3
 """Sigma of the lognormal times: with equal ones, nodes would march in step."""
+
+_LOOKS = 101
 
 
 def quadratics(*, nodes: int = 16, slow: int = 8, time_s: float, **tables: object) -> Experiment:
@@ -73,7 +78,29 @@ def measured_rates(result: RunResult) -> Real:
 
 def measured_bias(experiment: Experiment, result: RunResult) -> float:
     """Distance of the mean of the nodes' x to the uniform optimum, over the optima's spread."""
-    task = task_of(experiment)
     x = np.stack([result.public[n] for n in experiment.learners if n in result.public])
+    return _bias(experiment, x)
+
+
+def settled_bias(experiment: Experiment) -> float:
+    """The same of each node's x averaged over the second half of a run, in which nobody dies.
+
+    Random partners and masses keep models moving for ever: laws in the mean speak of this.
+    """
+    end_s = experiment.config.stop.time_s
+    assert end_s is not None
+    world = Simulation(experiment, experiment.make_trainer(), Trace()).world
+    world.start()
+    looks = np.linspace(end_s / 2, end_s, _LOOKS)
+    total = np.zeros(())
+    for at_s in looks:
+        while world.next_s <= at_s:
+            world.step()
+        total = total + np.stack([world.inhabitants[n].node.public() for n in experiment.learners])
+    return _bias(experiment, total / len(looks))
+
+
+def _bias(experiment: Experiment, x: Array) -> float:
+    task = task_of(experiment)
     wanted = weighted_optimum(task.curvature, task.optima)
     return relative_error(x, optimum=wanted, optima=task.optima)

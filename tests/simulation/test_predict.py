@@ -90,6 +90,21 @@ def test_who_counts_fast_nodes_more_is_predicted_to() -> None:
     assert found["bias"].expected > 0.2
 
 
+@pytest.mark.parametrize(("step", "least"), [("x", 0.3), ("y", 0.03)])
+def test_whose_data_count_in_push_sum_is_predicted_by_the_kind_of_its_step(
+    step: str, least: float
+) -> None:
+    found = rows(predicted(algorithm={"kind": "push_sum", "step": step}))
+    assert found["bias"].ok
+    assert found["bias"].expected > least
+
+
+@pytest.mark.parametrize(("step", "window"), [("elapsed", 1), ("x", 0), ("y", 1)])
+def test_no_law_is_claimed_for_other_steps_and_windows_of_push_sum(step: str, window: int) -> None:
+    algorithm = {"kind": "push_sum", "step": step, "window": window}
+    assert "bias" not in rows(predicted(algorithm=algorithm))
+
+
 def test_where_theory_has_no_law_the_measured_number_is_a_note() -> None:
     made = predicted(staleness={"policy": "discount", "metric": "missed"})
     assert "bias" not in rows(made)
