@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from p2pfl.comparison.curves import Axis, Measure, along, measure_of, quality_at
+from p2pfl.comparison.slow import accuracy_on, slow_classes_among
 from p2pfl.results.record import NodeTotals, RunResult
 from p2pfl.types import NodeId
 
@@ -42,6 +43,9 @@ class RunSummary:
     quality_mean: float | None
     quality_worst: float | None
     quality_average_model: float | None
+    quality_slow_classes: float | None
+    """Mean accuracy on the classes of which slow nodes hold most samples."""
+    slow_classes: tuple[int, ...]
     consensus_distance: float | None
     time_to_target_s: float | None
     at_equal_seconds: float | None
@@ -104,13 +108,16 @@ def _early(result: RunResult, axis: Axis, place: float | None) -> bool:
     return place is not None and len(places) > 1 and place < places[1]
 
 
-def summary_of(result: RunResult, levels: Levels) -> RunSummary:
-    """The run's numbers, at its end and at the common levels."""
+def summary_of(result: RunResult, levels: Levels, among: Sequence[RunResult] = ()) -> RunSummary:
+    """The run's numbers, at its end and at the common levels; `among` are all that are compared."""
     final, measure = result.final, levels.measure
     accurate = measure == "accuracy"
     learners, talks = result.learners, bool(result.edges)
     busiest, unicast = result.busiest, max(n.fan_out_bytes + n.in_bytes for n in result.nodes)
     total = sum(n.out_bytes + n.in_bytes for n in result.nodes)
+
+    slow = slow_classes_among(result, among)
+    on_slow = accuracy_on(result, slow) if accurate and slow else []
 
     def at_bytes(axis: Literal["node_bytes", "busiest_bytes"], place: float | None) -> float | None:
         if place is None or not talks:
@@ -126,6 +133,8 @@ def summary_of(result: RunResult, levels: Levels) -> RunSummary:
         quality_mean=final.accuracy_mean if accurate else final.loss_mean,
         quality_worst=final.accuracy_worst if accurate else _worst_loss(result),
         quality_average_model=final.accuracy_average_model if accurate else None,
+        quality_slow_classes=on_slow[-1][1] if on_slow else None,
+        slow_classes=slow,
         consensus_distance=final.consensus_distance,
         time_to_target_s=None if levels.target is None else result.time_to_s(levels.target),
         at_equal_seconds=quality_at(result, "seconds", levels.seconds, measure=measure),

@@ -99,7 +99,7 @@ def table_of(results: Sequence[RunResult]) -> ComparisonTable:
         raise DataError("a comparison needs at least one run, each evaluated at least once")
     levels = levels_of(results)
     rows = tuple(
-        _row(group.title, tuple(summary_of(each, levels) for each in group.runs), levels)
+        _row(group.title, tuple(summary_of(each, levels, results) for each in group.runs), levels)
         for group in group_runs(results)
     )
     seconds = [summary.seconds for row in rows for summary in row.summaries]
@@ -132,6 +132,7 @@ def _quality_columns(levels: Levels) -> tuple[Column, ...]:
         Column(key="quality_mean", heading=mean, better=better),
         Column(key="quality_worst", heading=("worst", "node"), better=better),
         Column(key="quality_average_model", heading=("average", "model"), better=better),
+        Column(key="quality_slow_classes", heading=("slow nodes'", "classes"), better=better),
         Column(key="time_to_target_s", heading=("seconds", target), better="low"),
         Column(key="at_equal_seconds", heading=("at equal", "seconds"), better=better),
         Column(key="at_equal_work", heading=("at equal", "work"), better=better),
@@ -162,6 +163,7 @@ def _row(title: str, runs: tuple[RunSummary, ...], levels: Levels) -> Row:
         "quality_mean": _cell([r.quality_mean for r in runs], quality),
         "quality_worst": _cell([r.quality_worst for r in runs], quality),
         "quality_average_model": _cell([r.quality_average_model for r in runs], quality),
+        "quality_slow_classes": _cell([r.quality_slow_classes for r in runs], quality),
         "time_to_target_s": _reaching([r.time_to_target_s for r in runs], levels),
         "at_equal_seconds": _cell([r.at_equal_seconds for r in runs], quality),
         "at_equal_work": _cell([r.at_equal_work for r in runs], quality),
@@ -262,6 +264,13 @@ def _captions(levels: Levels, rows: Sequence[Row], *, seconds: float | None) -> 
             f"Equal bytes: after {bytes_text(levels.node_bytes)} per node, and after"
             f" {bytes_text(levels.busiest_bytes)} at the busiest endpoint, in and out; unicast: if"
             " a broker did not fan out."
+        )
+    slow = {run.slow_classes for row in rows for run in row.summaries if run.slow_classes}
+    if slow:
+        listed = f" ({', '.join(map(str, next(iter(slow))))})" if len(slow) == 1 else ""
+        lines.append(
+            f"Slow nodes' classes{listed}: the mean over all nodes on the classes of which slow"
+            " nodes hold more than half of the samples."
         )
     if levels.coarse:
         lines.append(

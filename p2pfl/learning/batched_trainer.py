@@ -131,6 +131,10 @@ class BatchedTrainer:
         """How many training samples this node holds."""
         return self._task.samples(node)
 
+    def labels(self, node: NodeId) -> tuple[int, ...]:
+        """How many of them are of each class."""
+        return self._task.labels(node)
+
     @property
     def takes_rows(self) -> bool:
         """False where models are trained one at a time."""

@@ -76,6 +76,10 @@ class LoopTrainer:
         """How many training samples this node holds."""
         return self._task.samples(node)
 
+    def labels(self, node: NodeId) -> tuple[int, ...]:
+        """How many of them are of each class."""
+        return self._task.labels(node)
+
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs, in order."""
         with self._lock, self._threads():

@@ -160,6 +160,10 @@ class QuadraticTrainer:
         """One objective is one sample; 0 for a node without data (a server)."""
         return 1 if node in self._optima else 0
 
+    def labels(self, node: NodeId) -> tuple[int, ...]:
+        """Nothing: objectives have no classes."""
+        return ()
+
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs, in order."""
         # Who diverges is told by the loss.

@@ -76,6 +76,13 @@ class Task:
         """How many training samples this node holds; 0 for a node without data (a server)."""
         return self.sizes.get(node, 0)
 
+    def labels(self, node: NodeId) -> tuple[int, ...]:
+        """How many of them are of each class; empty: there are no classes, or they are not here."""
+        if not self.classes or node not in self.shards:
+            return ()
+        counts = np.bincount(self.train_y[self.shards[node]].ravel(), minlength=self.classes)
+        return tuple(counts.tolist())
+
 
 def build_task(
     *,

@@ -80,6 +80,10 @@ class Trainer(Protocol):
         """How many training samples this node holds."""
         ...
 
+    def labels(self, node: NodeId) -> tuple[int, ...]:
+        """How many of them are of each class; empty: there are no classes, or no samples."""
+        ...
+
     def train(self, jobs: Sequence[TrainJob]) -> list[TrainOutcome]:
         """Do all jobs; a pure function of them (and of the seed, by counter)."""
         ...

@@ -6,6 +6,7 @@ from html import escape
 from typing import Final
 
 from p2pfl.comparison.curves import Axis
+from p2pfl.comparison.slow import slow_nodes
 from p2pfl.comparison.table import ComparisonTable
 from p2pfl.comparison.titles import Group
 from p2pfl.comparison.units import bytes_text, count_text, number_text
@@ -22,7 +23,7 @@ from p2pfl.report.charts import (
     traffic_chart,
 )
 from p2pfl.report.graph import run_graph
-from p2pfl.report.series import class_accuracy, mean_curve, quality_curve, slow_nodes
+from p2pfl.report.series import class_accuracy, mean_curve, quality_curve, slow_class_curve
 from p2pfl.results.record import RunResult
 
 _MAX_CLASSES: Final = 40
@@ -72,9 +73,11 @@ class Scene:
 
 def pictures(scene: Scene) -> list[Picture]:
     """All pictures that these runs have data for, most telling first."""
-    made = [_quality(scene), _graph(scene), _classes(scene), _staleness(scene), _traffic(scene)]
+    made = [_quality(scene), _slow_classes(scene), _graph(scene), _classes(scene)]
+    made += [_staleness(scene), _traffic(scene)]
     if len(scene.groups) > 1:
-        made += [_against(scene, "work"), _against(scene, "busiest_bytes")]
+        axes: tuple[Axis, ...] = ("work", "node_bytes", "busiest_bytes")
+        made += [_against(scene, axis) for axis in axes]
     made += [_loss(scene), _consensus(scene)]
     return [picture for picture in made if picture is not None]
 
@@ -90,6 +93,30 @@ def _quality(scene: Scene) -> Picture:
         caption=f"The line is the mean over nodes of the {measure} of the models they serve; the"
         " band reaches from the worst node (dashed) to the best. Look for a worst node that stays"
         " near the mean: then no node is left behind.",
+        legend=scene.legend,
+    )
+
+
+def _slow_classes(scene: Scene) -> Picture | None:
+    runs = [run for group in scene.groups for run in group.runs]
+    curves = [
+        curve
+        for index, group in enumerate(scene.groups)
+        if (curve := slow_class_curve(group, index, runs)) is not None
+    ]
+    if not curves:
+        return None
+    return Picture(
+        title="Accuracy on the slow nodes' classes",
+        svg=against_chart(
+            curves,
+            measure="accuracy",
+            label=scene.unit,
+            form=count_text,
+            about="accuracy on the slow nodes' classes over time",
+        ),
+        caption="The mean over all nodes, fast ones too, on the classes of which slow nodes hold"
+        " most samples. A line that stays low is a network that does not listen to them.",
         legend=scene.legend,
     )
 
@@ -192,6 +219,13 @@ def _traffic(scene: Scene) -> Picture | None:
     )
 
 
+_SPENT: Final[Mapping[Axis, tuple[str, str]]] = {
+    "work": ("work", "gradient steps of all nodes"),
+    "node_bytes": ("bytes per node", "bytes per node"),
+    "busiest_bytes": ("bytes at the busiest", "bytes at the busiest endpoint"),
+}
+
+
 def _against(scene: Scene, axis: Axis) -> Picture | None:
     measure = scene.table.levels.measure
     curves = [
@@ -204,10 +238,9 @@ def _against(scene: Scene, axis: Axis) -> Picture | None:
     ]
     if not curves:
         return None
-    work = axis == "work"
-    spent = "gradient steps of all nodes" if work else "bytes at the busiest endpoint"
+    work, (what, spent) = axis == "work", _SPENT[axis]
     return Picture(
-        title=f"{measure.capitalize()} for the same {'work' if work else 'bytes'}",
+        title=f"{measure.capitalize()} for the same {what}",
         svg=against_chart(
             curves,
             measure=measure,

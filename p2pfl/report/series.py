@@ -1,21 +1,18 @@
 """From runs to what charts show: curves with their spread, classes, and who is slow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2pfl.comparison.curves import Axis, Measure, along, mean_quality
+from p2pfl.comparison.slow import accuracy_on, slow_classes_among
 from p2pfl.comparison.titles import Group
 from p2pfl.results.record import NodeSample, RunResult
 from p2pfl.types import NodeId
 
 Numbers = NDArray[np.float64]
-
-_SLOW_FACTOR: Final = 1.5
-"""A node whose steps take as much longer is called slow in pictures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,16 +85,19 @@ def class_accuracy(group: Group) -> Numbers | None:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def slow_nodes(run: RunResult) -> frozenset[NodeId]:
-    """Nodes that the experiment slows down; if it names none, those that did far fewer steps."""
-    named = {NodeId(n) for n, factor in run.config.compute.slowdown.items() if factor > 1.0}
-    present = {node.node for node in run.learners}
-    if named:
-        return frozenset(named & present)
-    # A node that died early did little too, and was not slow.
-    whole = [node for node in run.learners if node.outcome == "finished"]
-    median = float(np.median([node.steps for node in whole])) if whole else 0.0
-    return frozenset(node.node for node in whole if node.steps * _SLOW_FACTOR < median)
+def slow_class_curve(group: Group, colour: int, runs: Sequence[RunResult]) -> Curve | None:
+    """Mean accuracy on the slow nodes' classes, over time; None: there are no such classes.
+
+    `runs` are all on the page.
+    """
+    found = [accuracy_on(run, slow_classes_among(run, runs)) for run in group.runs]
+    if not all(found):
+        return None
+    known = [np.array(points, dtype=np.float64).T for points in found]
+    at = known[0][0]
+    at = at[at <= min(points[0][-1] for points in known) + 1e-9]
+    mean = np.mean([np.interp(at, *points) for points in known], axis=0)
+    return Curve(group.title, colour, at, mean, mean, mean)
 
 
 def _with_spread(run: RunResult, measure: Measure) -> tuple[Numbers, Numbers, Numbers, Numbers]:

@@ -168,18 +168,25 @@ def _rows_of_the_paper(
     rounds: Mapping[tuple[Cell, float], float], rates: tuple[float, ...]
 ) -> Iterator[Row]:
     for cell in CELLS:
-        yield Row(
-            what=f"{cell.title}: rounds to 97 % at learning rate {COMMON:g}",
-            expected=float(cell.paper), measured=rounds[cell, COMMON], relative=WITHIN,
-            source="McMahan 2017, table 1",
-        )  # fmt: skip
-        if cell.fraction:
+        what = f"{cell.title}: rounds to 97 % at learning rate {COMMON:g}"
+        if not cell.fraction:
+            # Tuned or not, a single client is a noisy draw: fewer rounds than the paper's are fine.
             yield Row(
-                what=f"{cell.title}: rounds at the best rate of the grid", must="at most",
-                expected=(1.0 + WITHIN) * cell.paper,
-                measured=min(rounds[cell, rate] for rate in rates),
-                source="1.5 times McMahan 2017, table 1",
+                what=what, must="at most", expected=(1.0 + WITHIN) * cell.paper,
+                measured=rounds[cell, COMMON],
+                source=f"1.5 times McMahan 2017, table 1: {cell.paper}",
             )  # fmt: skip
+            continue
+        yield Row(
+            what=what, expected=float(cell.paper), measured=rounds[cell, COMMON],
+            relative=WITHIN, source="McMahan 2017, table 1",
+        )  # fmt: skip
+        yield Row(
+            what=f"{cell.title}: rounds at the best rate of the grid", must="at most",
+            expected=(1.0 + WITHIN) * cell.paper,
+            measured=min(rounds[cell, rate] for rate in rates),
+            source=f"1.5 times McMahan 2017, table 1: {cell.paper}",
+        )  # fmt: skip
 
 
 def _orderings(rounds: Mapping[Cell, float]) -> list[Row]:

@@ -78,6 +78,9 @@ class NodeTotals:
     superseded: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     """Dropped messages, by `peer: reason`."""
+    labels: tuple[int, ...] = ()
+    """How many training samples of each class the node holds; empty: there are no classes, or it
+    told nobody (real nodes do not)."""
     outcome: str = "finished"
     """finished, or what befell the node: crashed, diverged: ..., lost."""
 

@@ -38,7 +38,7 @@ def to_row(report: Report) -> Row:
         "phase": report.phase,
         "life": report.life,
         "eval_s": report.eval_s,
-        **to_object(report.totals),
+        **to_object(report.totals, leave_out=("labels",)),
         **to_object(report.sample),
     }
     refused = dict(islice(report.totals.refused.items(), _REFUSED_MAX))

@@ -1,7 +1,7 @@
 """What is measured at each evaluation time, and what a simulated run adds up to."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Score, Trainer
@@ -123,7 +123,7 @@ def run_result(
         staleness_unit=experiment.staleness_unit,
         curve=tuple(measured.curve),
         samples=tuple(measured.samples),
-        nodes=tuple(nodes),
+        nodes=tuple(replace(each, labels=trainer.labels(each.node)) for each in nodes),
         edges=experiment.edges,
         served={one.node: one.served for one in learners if one.served is not None},
         public={one.node: one.public for one in learners if one.public is not None},

@@ -6,6 +6,7 @@ import pytest
 
 from p2pfl.comparison.side_by_side import Comparison, compare_algorithms
 from p2pfl.config.load import config_from_mapping
+from p2pfl.config.schema import PartitionConfig
 from p2pfl.experiment import Experiment
 from p2pfl.report.page import write_report
 from p2pfl.simulation.simulate import simulate
@@ -48,6 +49,18 @@ def test_every_algorithm_runs_for_the_same_virtual_time(compared: Comparison) ->
     labels = [run.label for run in compared.results]
     assert labels == ["PullMix", "FedAvg", "D-PSGD", "local only", "centralized"]
     assert {run.final.at_s for run in compared.results} == {2.0}
+
+
+def test_what_most_lies_at_slow_nodes_is_told_apart(experiment: Experiment) -> None:
+    uneven = experiment.replace(partition=PartitionConfig(kind="sorted"))
+    compared = compare_algorithms(uneven, algorithms=["local"])
+    slow = {run.slow_classes for row in compared.table.rows for run in row.summaries}
+    (classes,) = slow
+    assert 0 < len(classes) <= 4
+    pull, local = (row.cells["quality_slow_classes"].mean for row in compared.table.rows)
+    assert pull is not None
+    assert local is not None
+    assert pull > local
 
 
 def test_learning_together_beats_learning_alone_and_pooled_data_beats_both(

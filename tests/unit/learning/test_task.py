@@ -50,6 +50,16 @@ def test_the_data_sets_own_test_samples_are_shared() -> None:
     assert len(make(own(test=5), evaluation_samples=3).test_x) == 3
 
 
+def test_each_class_of_a_nodes_samples_is_counted_where_they_are_kept() -> None:
+    task = make(own(test=5), partition=Halves(), keep=NODES[:1])
+    labels = task.labels(NODES[0])
+    assert labels == tuple(np.bincount(task.train_y, minlength=2).tolist())
+    assert sum(labels) == 10
+    assert task.labels(NODES[1]) == ()
+    numbers = np.linspace(0.0, 1.0, 40)
+    assert make(dataset_from_arrays("own", numbers[:, None], numbers)).labels(NODES[0]) == ()
+
+
 def test_without_a_test_set_each_node_holds_out_a_fifth_of_its_own() -> None:
     task = make(own(), partition=NaturalId())
     for i, node in enumerate(NODES):

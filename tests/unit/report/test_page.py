@@ -79,8 +79,20 @@ def test_many_runs_are_shown_side_by_side(make_result: MakeResult) -> None:
     runs = [make_result(), make_result(label="FedAvg", kind="fedavg", accuracies=(0.1, 0.2, 0.3))]
     page = _Page(report_html(runs, title="Both"))
     assert page.headings[0] == "Both"
-    assert {"What was reached", "What it cost", "Accuracy for the same bytes"} <= set(page.headings)
+    assert {"What was reached", "What it cost", "Accuracy for the same work"} <= set(page.headings)
     assert page.seen.count("table") == 2 + len(runs)
+
+
+def test_slow_nodes_classes_have_a_picture_of_their_own(make_result: MakeResult) -> None:
+    counts = ((9, 9), (9, 9), (99, 0))
+
+    def known(run: RunResult) -> RunResult:
+        nodes = [replace(n, labels=held) for n, held in zip(run.nodes, counts, strict=True)]
+        return replace(run, nodes=tuple(nodes))
+
+    other = make_result(label="FedAvg", kind="fedavg", accuracies=(0.1, 0.2, 0.3))
+    headings = _Page(report_html([known(make_result()), known(other)])).headings
+    assert "Accuracy on the slow nodes' classes" in headings
 
 
 def test_nothing_comes_from_outside(make_result: MakeResult) -> None:

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from p2pfl.comparison.titles import Group
-from p2pfl.config.schema import ComputeConfig
-from p2pfl.report.series import class_accuracy, mean_curve, quality_curve, slow_nodes
+from p2pfl.report.series import class_accuracy, mean_curve, quality_curve, slow_class_curve
 from p2pfl.results.record import RunResult
 
 MakeResult = Callable[..., RunResult]
@@ -57,10 +56,15 @@ def test_a_class_that_was_never_tested_has_no_accuracy(make_result: MakeResult) 
     np.testing.assert_allclose(values, [0.6, nan, 0.25])
 
 
-def test_slow_nodes_are_those_named_or_those_that_did_far_less(make_result: MakeResult) -> None:
+def test_the_slow_nodes_classes_have_a_curve_where_it_is_known_who_holds_what(
+    make_result: MakeResult,
+) -> None:
     run = make_result()
-    assert slow_nodes(run) == {"n2"}
-    even = replace(run, config=replace(run.config, compute=ComputeConfig()))
-    assert slow_nodes(even) == frozenset()
-    lazy = replace(even.nodes[0], steps=3)
-    assert slow_nodes(replace(even, nodes=(lazy, *even.nodes[1:]))) == {"n0"}
+    assert slow_class_curve(Group(title="x", runs=(run,)), 0, [run]) is None
+    counts = ((9, 9), (9, 9), (99, 0))
+    nodes = tuple(replace(n, labels=held) for n, held in zip(run.nodes, counts, strict=True))
+    known = replace(run, nodes=nodes)
+    again = replace(known, seed=1)
+    both = slow_class_curve(Group(title="x", runs=(known, again)), 0, [known, again])
+    assert both is not None
+    np.testing.assert_allclose(both.mean, [0.1, 0.5, 0.9])

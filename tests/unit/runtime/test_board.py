@@ -1,6 +1,7 @@
 """What the starting process makes of reports: lives added up, a curve, and a table."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,12 @@ def test_a_report_survives_its_line_bit_by_bit() -> None:
     assert all(value is None or isinstance(value, str | int | float) for value in row.values())
     assert to_row(from_row(row)) == row
     assert from_row(row).totals == one.totals
+
+
+def test_a_node_tells_nobody_how_many_samples_of_each_class_it_holds() -> None:
+    one = report(N0, 1.0, 7)
+    row = to_row(replace(one, totals=replace(one.totals, labels=(3, 4))))
+    assert row == to_row(one)
 
 
 @pytest.mark.parametrize("key", ["steps", "per_class", "refused", "phase", "at_s"])

@@ -56,6 +56,9 @@ class Counting:
     def samples(self, node: NodeId) -> int:
         return 1
 
+    def labels(self, node: NodeId) -> tuple[int, ...]:
+        return ()
+
     def train(self, jobs: object) -> list[TrainOutcome]:
         (job,) = list(jobs)  # type: ignore[call-overload]  # jobs
         assert isinstance(job, TrainJob)
