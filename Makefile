@@ -21,7 +21,7 @@ FAST := tests/unit tests/properties tests/simulation tests/test_architecture.py
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all check format format-check lint types contracts bench bench-docs soak coverage clean system
+.PHONY: help setup demo test test-all test-flower check format format-check lint types contracts bench bench-docs soak coverage clean system
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,13 @@ test: setup ## run every test that needs nothing beyond pip, real brokers includ
 
 test-all: setup system ## run every test; installs mosquitto, iproute2 and chromium with apt-get where missing
 	$(PYTEST)
+
+test-flower: ## run the adapter of Flower's clients with the real Flower, in an environment of its own
+	$(PYTHON) -m venv build/flower
+	grep -v '^rich==' constraints.txt > build/flower/constraints.txt # Flower wants an older one
+	build/flower/bin/python -m pip --disable-pip-version-check --quiet install \
+		-c build/flower/constraints.txt -e ".[nats]" flwr==1.41.0
+	build/flower/bin/python tests/benchmarks/with_flower.py
 
 check: format-check lint types contracts ## what a commit must pass: format, lint, types, contracts, fast tests
 	$(PYTEST) -m "not broker and not mosquitto and not hosts and not browser" $(FAST)

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from p2pfl import local_training
 from p2pfl.algorithms.base import Algorithm, Surroundings
@@ -29,13 +29,10 @@ from p2pfl.places import Place, graph_places, star_places
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.settings import NodeSettings
 from p2pfl.protocol.staleness import StalenessPolicy
-from p2pfl.tasks import quadratic_task_of, task_of
+from p2pfl.tasks import client_trainer_of, quadratic_task_of, trainer_of
 from p2pfl.topology.build import Topology
 from p2pfl.types import NodeId, Vector
 from p2pfl.wiring import check_topology, make_topology
-
-if TYPE_CHECKING:
-    from p2pfl.learning.task import Task
 
 SERVER: Final = NodeId("server")
 CENTRE: Final = NodeId("centralized")
@@ -225,25 +222,12 @@ class Experiment:
         c = self.config
         if c.data.kind == "quadratic":
             return self._quadratic_trainer()
-        task = self._task(only)
-        if only is None and c.simulation.trainer != "loop":
-            from p2pfl.learning.batched_trainer import BatchedTrainer
-
-            return BatchedTrainer(task, device=c.simulation.device)
-        from p2pfl.learning.loop_trainer import LoopTrainer
-
-        return LoopTrainer(task, one_thread=only is None)
-
-    def _task(self, only: Collection[NodeId] | None) -> "Task":
         own = None if self._home is None else self._home[1].shares(self._home[0])
-        return task_of(
-            self.config,
-            nodes=own or self.learners,
-            pooled=self.config.algorithm.kind == "centralized" or own is not None,
-            learning_rate=self.learning_rate,
-            base=str(self.folder),
-            keep=only,
-        )
+        nodes, rate, base = own or self.learners, self.learning_rate, str(self.folder)
+        if c.data.kind == "client":
+            return client_trainer_of(c, nodes=nodes, learning_rate=rate, base=base, keep=only)
+        pooled = c.algorithm.kind == "centralized" or own is not None
+        return trainer_of(c, nodes=nodes, pooled=pooled, learning_rate=rate, base=base, keep=only)
 
     def _quadratic_trainer(self) -> Trainer:
         from p2pfl.learning.quadratics import QuadraticTrainer

@@ -1,15 +1,81 @@
 """What is learned, as the configuration says it: handed to `learning` as plain data."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from p2pfl.config.schema import ExperimentConfig
+from p2pfl.learning.own import is_own
+from p2pfl.learning.trainer import Trainer
 from p2pfl.learning_rate import LearningRate
 from p2pfl.types import NodeId
 
 if TYPE_CHECKING:
     from p2pfl.learning.quadratics import QuadraticTask
     from p2pfl.learning.task import Task
+
+
+def trainer_of(
+    config: ExperimentConfig,
+    *,
+    nodes: Sequence[NodeId],
+    pooled: bool,
+    learning_rate: LearningRate,
+    base: str,
+    keep: Collection[NodeId] | None,
+) -> Trainer:
+    """The trainer of a torch model on the samples that these nodes are dealt.
+
+    `keep`: the nodes whose samples this process needs (None: all, for the simulator: then
+    `[simulation] trainer` chooses).
+
+    Raises:
+        ConfigError: data, model and partition do not fit together.
+        DataError: the data is missing or torn, or a node would hold none.
+    """
+    task = task_of(
+        config,
+        nodes=nodes,
+        pooled=pooled,
+        learning_rate=learning_rate,
+        base=base,
+        keep=keep,
+    )
+    batched = keep is None and config.simulation.trainer != "loop"
+    if batched and task.objective is None:
+        from p2pfl.learning.batched_trainer import BatchedTrainer
+
+        return BatchedTrainer(task, device=config.simulation.device)
+    from p2pfl.learning.loop_trainer import LoopTrainer
+
+    why = ("trains one model at a time: the model has a training step of its own",)
+    return LoopTrainer(task, one_thread=keep is None, notes=why if batched else ())
+
+
+def client_trainer_of(
+    config: ExperimentConfig,
+    *,
+    nodes: Sequence[NodeId],
+    learning_rate: LearningRate,
+    base: str,
+    keep: Collection[NodeId] | None,
+) -> Trainer:
+    """The trainer of clients that bring their own data and training loop.
+
+    Raises:
+        ConfigError: the function that makes them cannot be found, or makes no clients.
+    """
+    from p2pfl.adapters.numpy_client import ClientTrainer, client_maker
+
+    make = client_maker(
+        config.model.kind,
+        nodes=nodes,
+        seed=config.seed,
+        folder=config.data.folder,
+        base=base,
+    )
+    kept = tuple(nodes if keep is None else keep)
+    return ClientTrainer(make, nodes=kept, seed=config.seed, learning_rate=learning_rate)
 
 
 def task_of(
@@ -31,7 +97,7 @@ def task_of(
 
     c = config
     first, second = c.training.betas
-    return build_task(
+    task = build_task(
         nodes=nodes,
         seed=c.seed,
         data=c.data.kind,
@@ -56,6 +122,11 @@ def task_of(
         base=base,
         keep=keep,
     )
+    if not is_own(c.model.kind):
+        return task
+    from p2pfl.adapters.recognise import objective_of
+
+    return replace(task, objective=objective_of(task))
 
 
 def quadratic_task_of(

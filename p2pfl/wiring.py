@@ -102,9 +102,10 @@ def _check_signs(topology: Topology, *, label: str) -> None:
 
 
 def _label_counts(config: ExperimentConfig, nodes: Sequence[NodeId], folder: Path) -> Array:
-    if config.data.kind == "quadratic":
+    if config.data.kind in {"quadratic", "client"}:
         raise ConfigError(
-            'topology: kind = "d_cliques" follows labels, and quadratics have none; take another'
+            'topology: kind = "d_cliques" follows labels, and data.kind '
+            f'"{config.data.kind}" shows none; take another'
         )
     from p2pfl.learning.datasets import load_dataset
     from p2pfl.learning.label_counts import deal, label_counts

@@ -21,7 +21,7 @@ LINES_PER_FILE: Final = 400
 LINES_PER_FUNCTION: Final = 70
 
 HOMES: Final = {
-    "torch": ("p2pfl/learning/",),
+    "torch": ("p2pfl/learning/", "p2pfl/adapters/"),
     "torchvision": (),
     "sklearn": ("p2pfl/learning/",),
     "aiomqtt": ("p2pfl/transport/mqtt.py",),
@@ -30,6 +30,10 @@ HOMES: Final = {
     "networkx": ("p2pfl/topology/",),
     "matplotlib": ("p2pfl/report/",),
     "prometheus_client": ("p2pfl/runtime/metrics.py",),
+    "flwr": (),
+    "lightning": (),
+    "pytorch_lightning": (),
+    "transformers": (),
     "ray": ("p2pfl/comparison/sweep_ray.py",),
     "pickle": (),
     "argparse": ("p2pfl/cli/",),

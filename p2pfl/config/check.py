@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from p2pfl.algorithms.base import Capabilities
 from p2pfl.algorithms.suite import GOSSIPS, LABELS, choices_of, make_rule, needs_of, parameters_of
+from p2pfl.config.check_client import check_client
 from p2pfl.config.check_training import check_training
 from p2pfl.config.check_world import check_world, named_nodes
 from p2pfl.config.ranges import RANGES
@@ -26,6 +27,7 @@ BUILT_IN_DATA: Final = (
     "heart-disease",
     "shakespeare",
     "npz",
+    "client",
     "quadratic",
 )
 BUILT_IN_ALGORITHMS: Final = tuple(LABELS)
@@ -81,6 +83,7 @@ def check_config(config: ExperimentConfig, *, source: str = "experiment") -> Non
     _check_own_keys(config, place)
     _check_topology(config, place)
     _check_task(config, place)
+    check_client(config, place)
     check_training(config, place)
     _check_algorithm(config, place)
     _check_staleness(config, place)

@@ -143,8 +143,8 @@ class DataConfig:
     """Where samples come from; `kind` may also be the user's own function, `module:function`."""
 
     kind: str
-    """digits, mnist, fashion-mnist, heart-disease, shakespeare, npz, quadratic or
-    `module:function`."""
+    """digits, mnist, fashion-mnist, heart-disease, shakespeare, npz, quadratic, `module:function`,
+    or client: the model's function makes clients (Flower's) that have their own."""
     folder: str = ""
     """Where the files lie; empty: the folders that the data set itself looks in."""
     samples: int | None = None

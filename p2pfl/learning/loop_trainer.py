@@ -15,6 +15,7 @@ from p2pfl.learning import threads
 from p2pfl.learning.batches import Batches, BatchStream
 from p2pfl.learning.flat import FlatModule
 from p2pfl.learning.gradients import GradientTerms
+from p2pfl.learning.objective import LossOfOutputs, Objective
 from p2pfl.learning.optimizer import make_optimizer
 from p2pfl.learning.scoring import Tally
 from p2pfl.learning.task import Task, scaled
@@ -32,13 +33,20 @@ class LoopTrainer:
         ConfigError: The model does not take this data, or cannot travel as float32.
     """
 
-    def __init__(self, task: Task, *, one_thread: bool = False) -> None:
-        """Real nodes use as many threads as torch is told to; the simulator needs one."""
+    def __init__(
+        self, task: Task, *, one_thread: bool = False, notes: tuple[str, ...] = ()
+    ) -> None:
+        """Real nodes use as many threads as torch is told to; the simulator needs one.
+
+        `notes` says why the loop, where the batched trainer was asked for.
+        """
         self._task = task
+        self._notes = notes
         self._threads: Callable[[], AbstractContextManager[None]] = (
             threads.one_thread if one_thread else nullcontext
         )
         self._flat = FlatModule(task.make_model())
+        self._objective: Objective = task.objective or LossOfOutputs(task.loss)
         self._initial = frozen(self._flat.array.copy())
         self._optimizer = make_optimizer(task)
         self._x, self._y = _tensor(task.train_x), _tensor(task.train_y)
@@ -60,8 +68,8 @@ class LoopTrainer:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing: one step after the other is what was asked for."""
-        return ()
+        """Nothing where one step after the other is what was asked for."""
+        return self._notes
 
     @property
     def layout(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -137,8 +145,8 @@ class LoopTrainer:
 
     def _backward(self, node: NodeId, step: int) -> float:
         rows = torch.from_numpy(self._stream(node).batch(step))
-        outputs = self._flat.module(self._scaled(self._x.index_select(0, rows)))
-        loss = self._task.loss(outputs, self._y.index_select(0, rows))
+        x, y = self._scaled(self._x.index_select(0, rows)), self._y.index_select(0, rows)
+        loss = self._objective.loss(self._flat.module, x, y, step)
         self._flat.gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call] # torch ships it unannotated
         return loss.item()
@@ -160,8 +168,9 @@ class LoopTrainer:
         for start in range(where.start, where.stop, _EVALUATION_BATCH):
             chunk = slice(start, min(start + _EVALUATION_BATCH, where.stop))
             labels = self._test_y[chunk]
-            outputs = self._flat.module(self._scaled(self._test_x[chunk]))
-            tally.add(outputs, labels, self._task.loss(outputs, labels).item())
+            x = self._scaled(self._test_x[chunk])
+            outputs, loss = self._objective.score(self._flat.module, x, labels)
+            tally.add(outputs, labels, loss.item())
         return tally.score()
 
     def _scaled(self, x: Tensor) -> Tensor:
@@ -179,9 +188,8 @@ class LoopTrainer:
             self._set_training(on=False)
             x, y = self._scaled(self._test_x[:2]), self._test_y[:2]
             try:
-                outputs = self._flat.module(x)
-                task.loss(outputs, y)
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+                outputs, _ = self._objective.score(self._flat.module, x, y)
+            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
                 reason = str(error).strip().split("\n")[0]
                 raise ConfigError(
                     f"the model does not fit the data of {task.name}: samples are "

@@ -6,7 +6,7 @@ Plain frozen data between the experiment file and the trainers.
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from p2pfl.learning.partitions import Partition, make_partition
 from p2pfl.learning.permutations import Indices
 from p2pfl.learning_rate import LearningRate
 from p2pfl.types import Array, NodeId
+
+if TYPE_CHECKING:
+    from p2pfl.learning.objective import Objective
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of outputs against labels."""
@@ -64,6 +67,8 @@ class Task:
     eps: float = 1e-8
     clip_norm: float | None = None
     """The norm that the gradient of a minibatch's loss may have; None: any."""
+    objective: "Objective | None" = None
+    """How the model's own kind comes to its loss; None: `loss` of its outputs."""
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

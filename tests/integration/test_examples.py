@@ -12,12 +12,16 @@ SAYS = {
     "01_simulate": "largest staleness ever mixed",
     "02_own_algorithm": "NearerHalf",
     "03_node_in_your_program": "n1: 400 steps, accuracy 0.",
+    "own_torch": "All ran for 1",
+    "own_lightning": "All ran for 1",
+    "own_hugging_face": "All ran for",
+    "own_flower": "All ran for 1",
 }
 
 
 def test_every_script_is_among_those_that_are_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SAYS)
-    assert all(len(path.read_text().splitlines()) <= 60 for path in EXAMPLES.glob("*.py"))
+    assert all(len(path.read_text().splitlines()) <= 75 for path in EXAMPLES.glob("*.py"))
 
 
 @pytest.mark.broker

@@ -11,6 +11,7 @@ from p2pfl.algorithms.base import Capabilities
 from p2pfl.config.load import config_from_mapping
 from p2pfl.errors import ConfigError
 from p2pfl.experiment import Experiment
+from p2pfl.tasks import task_of
 from p2pfl.topology.build import Topology, build_topology
 from p2pfl.topology.cliques import skew
 from p2pfl.topology.schedules import one_peer_exponential
@@ -114,7 +115,15 @@ def test_baselines_without_neighbours_do_not_mind_a_schedule() -> None:
 def test_cliques_see_the_labels_of_the_experiments_own_partition() -> None:
     topology = {"kind": "d_cliques", "nodes": 20, "clique_size": 5}
     experiment = make(topology, partition={"kind": "shard"}, seed=3)
-    graph, task = experiment.topology.graph, experiment._task(None)
+    graph = experiment.topology.graph
+    task = task_of(
+        experiment.config,
+        nodes=graph.nodes,
+        pooled=False,
+        learning_rate=experiment.learning_rate,
+        base="",
+        keep=None,
+    )
     counts = np.array(
         [np.bincount(task.train_y[task.shards[n]], minlength=10) for n in graph.nodes]
     )
@@ -129,7 +138,7 @@ def test_cliques_of_quadratics_are_refused() -> None:
     config = config_from_mapping(
         BASE | {"topology": {"kind": "d_cliques", "nodes": 6}} | tables, source="test"
     )
-    with pytest.raises(ConfigError, match="follows labels, and quadratics have none"):
+    with pytest.raises(ConfigError, match=r'follows labels, and data.kind "quadratic" shows none'):
         make_topology(config, folder=Path())
 
 
