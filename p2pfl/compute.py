@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from p2pfl.config.schema import ComputeConfig
-from p2pfl.draws import draw, draw_normal
+from p2pfl.draws import draw_block, draw_normal, draw_normal_block
 from p2pfl.types import NodeId
 
 STEP_S_DEFAULT: Final = 0.01
+
+_BLOCK: Final = 16
+"""Durations that are drawn together. Part of what they are; never change it."""
 
 
 class ComputeLaw:
@@ -25,29 +28,26 @@ class ComputeLaw:
         self._step_s = STEP_S_DEFAULT if config.step_s is None else config.step_s
         self._slowdown: Mapping[str, float] = config.slowdown
         self._pace: dict[NodeId, float] = {}
+        self._factors: dict[NodeId, tuple[int, list[float]]] = {}
+        """Of each node, the block drawn last: its number, and what steps take longer in it."""
 
     def duration_s(self, node: NodeId, steps: int, k: int) -> float:
         """Seconds of this node's k-th update of so many gradient steps."""
-        pace_s = self._pace_s(node)
-        if self._sigma > 0.0:
-            normal = draw_normal(self._seed, node, "duration", k)
-            return pace_s * steps * lognormal_factor(self._sigma, normal)
-        if self._alpha > 0.0:
-            uniform = draw(self._seed, node, "duration", k)
-            return pace_s * steps * pareto_factor(self._alpha, uniform)
+        pace_s = self._pace.get(node)
+        if pace_s is None:
+            pace_s = self._step_s * self._slowdown.get(node, 1.0) * self._spread(node)
+            self._pace[node] = pace_s
+        if self._sigma > 0.0 or self._alpha > 0.0:
+            number, place = divmod(k, _BLOCK)
+            block = self._factors.get(node)
+            if block is None or block[0] != number:
+                block = self._factors[node] = number, self._drawn(node, number)
+            return pace_s * steps * block[1][place]
         return pace_s * steps
 
     def durations_s(self, nodes: Sequence[NodeId], steps: Sequence[int], k: int) -> list[float]:
         """The same of many nodes, each with its number of steps."""
-        pairs = zip(nodes, steps, strict=True)
-        sigma = self._sigma
-        if sigma == 0.0:
-            return [self.duration_s(node, each, k) for node, each in pairs]
-        seed, pace_s, exp, less = self._seed, self._pace_s, math.exp, sigma * sigma / 2.0
-        return [
-            pace_s(node) * each * exp(sigma * draw_normal(seed, node, "duration", k) - less)
-            for node, each in pairs
-        ]
+        return [self.duration_s(node, each, k) for node, each in zip(nodes, steps, strict=True)]
 
     def pace(self, node: NodeId) -> float:
         """How many times as long as a plain node's this node's steps take in the mean."""
@@ -57,13 +57,12 @@ class ComputeLaw:
         """How much longer this node's k-th update takes than a plain node's mean update."""
         return self.duration_s(node, 1, k) / self._step_s
 
-    def _pace_s(self, node: NodeId) -> float:
-        """Mean seconds of one of this node's steps."""
-        pace_s = self._pace.get(node)
-        if pace_s is None:
-            pace_s = self._step_s * self._slowdown.get(node, 1.0) * self._spread(node)
-            self._pace[node] = pace_s
-        return pace_s
+    def _drawn(self, node: NodeId, block: int) -> list[float]:
+        if self._sigma > 0.0:
+            normal = draw_normal_block(self._seed, node, "duration", block, size=_BLOCK)
+            return [lognormal_factor(self._sigma, one) for one in normal]
+        uniform = draw_block(self._seed, node, "duration", block, size=_BLOCK)
+        return [pareto_factor(self._alpha, one) for one in uniform]
 
     def _spread(self, node: NodeId) -> float:
         """The node's own factor, of mean 1 over the nodes."""

@@ -1,7 +1,8 @@
 """Chance as a pure function: the same question always has the same answer."""
 
-from hashlib import blake2b
-from math import cos, log, pi, sqrt
+from hashlib import blake2b, shake_128
+from math import cos, log, pi, sin, sqrt
+from struct import unpack
 from typing import Final
 
 _SCALE: Final = 2.0**-53
@@ -28,6 +29,26 @@ def draw_normal(seed: int, node: str, purpose: str, k: int) -> float:
 
 def _bits(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def draw_block(seed: int, node: str, purpose: str, block: int, *, size: int) -> list[float]:
+    """So many uniform numbers in [0, 1) at once, at a fifth of the cost of one by one.
+
+    The stream of a purpose is cut into blocks of one size; each depends on its number alone.
+    """
+    key = f"{seed}/{node}/{purpose}/block {block}".encode()
+    bits = unpack(f"<{size}Q", shake_128(key).digest(8 * size))
+    return [(one >> 11) * _SCALE for one in bits]
+
+
+def draw_normal_block(seed: int, node: str, purpose: str, block: int, *, size: int) -> list[float]:
+    """The same for standard normal numbers (Box and Muller, 1958); `size` is even."""
+    uniform = draw_block(seed, node, purpose, block, size=size)
+    normal: list[float] = []
+    for first, second in zip(uniform[::2], uniform[1::2], strict=True):
+        radius, angle = sqrt(-2.0 * log(1.0 - first)), _TURN * second
+        normal += (radius * cos(angle), radius * sin(angle))
+    return normal
 
 
 def draw_sample(seed: int, node: str, purpose: str, k: int, *, among: int, size: int) -> list[int]:

@@ -256,7 +256,9 @@ class StarNetwork:
             self.endpoints[receiver].skipped += 1
 
     def _retain(self, sender: NodeId, message: Message) -> None:
-        kept = self.retained.setdefault(sender, Retained())
+        kept = self.retained.get(sender)
+        if kept is None:
+            kept = self.retained[sender] = Retained()
         if isinstance(message, ModelMessage):
             kept.model = message
         elif isinstance(message, Presence):
