@@ -69,8 +69,10 @@ class Tally:
         self.left_out += len(record.left_out)
         self.readings += len(record.readings)
         self.staleness_sum += record.staleness
+        age_max_s = self.age_max_s
         for reading in record.readings:
-            self.age_max_s = max(self.age_max_s, reading.age_s)
+            if reading.age_s > age_max_s:
+                self.age_max_s = age_max_s = reading.age_s
 
     def totals(
         self, endpoint: Endpoint, refused: dict[str, int], *, superseded: int = 0

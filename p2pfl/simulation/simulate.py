@@ -17,11 +17,12 @@ from p2pfl.results.record import NetworkSample, RunResult
 from p2pfl.simulation.determined import round_simulation
 from p2pfl.simulation.devices import devices_of
 from p2pfl.simulation.faults import Faults
+from p2pfl.simulation.inhabitant import Inhabitant
 from p2pfl.simulation.measuring import Learner, Measurements, Progress, run_result
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.profile import Part, Profile
 from p2pfl.simulation.trace import Trace
-from p2pfl.simulation.world import Inhabitant, World
+from p2pfl.simulation.world import World
 from p2pfl.types import NodeId
 
 _COLLECT_EVERY: Final = 100_000
@@ -124,6 +125,8 @@ class Simulation:
         self.world = self._make_world()
         self.faults = Faults(config, self.world, self._devices, nodes=nodes)
         self._ended = False
+        self._last: list[Learner] | None = None
+        """The learners as they were when the end was called."""
 
     def run(self) -> RunResult:
         """Let the world run to its end and sum up."""
@@ -180,7 +183,7 @@ class Simulation:
     def _end(self, reason: str) -> None:
         self._ended = True
         self.measured.forget(self.world.now_s)
-        self._evaluate()
+        self._last = self._evaluate()
         self.world.end(reason)
 
     def _during(self, part: Part) -> AbstractContextManager[None]:
@@ -193,11 +196,13 @@ class Simulation:
         every_s = self.experiment.config.evaluation.every_s
         self.world.at(every_s * len(self.measured.curve), self._evaluate_and_plan)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> list[Learner]:
         world = self.world
         with self._during("evaluation"):
             endpoint_bytes = [e.total_bytes for e in world.network.endpoints.values()]
-            self.measured.take(world.now_s, self._learners(), endpoint_bytes)
+            learners = self._learners()
+            self.measured.take(world.now_s, learners, endpoint_bytes)
+        return learners
 
     def _learners(self) -> list[Learner]:
         """Everybody who holds data, as he is now."""
@@ -223,7 +228,7 @@ class Simulation:
             self.measured,
             duration_s=world.now_s,
             nodes=[one.totals() for one in world.inhabitants.values()],
-            learners=self._learners(),
+            learners=self._learners() if self._last is None else self._last,
             trace_hash=self.trace.digest(),
         )
 

@@ -6,16 +6,12 @@ all others that are under way, in one call of the trainer. A crash discards the 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from heapq import heappop, heappush
-from itertools import count
 from math import inf
-from typing import Protocol
 
 from p2pfl.compute import ComputeLaw
 from p2pfl.draws import draw_bits
-from p2pfl.learning.trainer import Trainer, TrainJob, TrainOutcome
+from p2pfl.learning.trainer import Trainer, TrainJob
 from p2pfl.messages import (
     Effect,
     Ended,
@@ -37,60 +33,17 @@ from p2pfl.messages import (
 )
 from p2pfl.protocol.node import Node
 from p2pfl.protocol.phase import Phase
-from p2pfl.results.record import NodeTotals
 from p2pfl.results.tally import Tally
+from p2pfl.simulation.calendar import Action, Calendar
 from p2pfl.simulation.checkpoint import Checkpoint
 from p2pfl.simulation.devices import Devices
+from p2pfl.simulation.inhabitant import Inhabitant, Training
 from p2pfl.simulation.network import Endpoint, Parcel, StarNetwork
 from p2pfl.simulation.trace import Trace
-from p2pfl.types import NodeId, Vector
+from p2pfl.types import NodeId
 
 
-class Action(Protocol):
-    """Something that happens in the world at its time."""
-
-    def __call__(self) -> None:
-        """Let it happen."""
-        ...
-
-
-@dataclass(slots=True)
-class Training:
-    """One training under way; its outcome is computed when anybody's is first needed."""
-
-    job: TrainJob
-    token: int
-    outcome: TrainOutcome | None = None
-
-
-@dataclass(slots=True)
-class Inhabitant:
-    """One node in the world, through all its lives."""
-
-    name: NodeId
-    node: Node
-    tally: Tally
-    endpoint: Endpoint
-    hearers: tuple[NodeId, ...]
-    """Who has subscribed to what this node publishes."""
-    alive: bool = True
-    life: int = 1
-    asleep: bool = False
-    overdue: list[Action] = field(default_factory=list)
-    """What fell due while the device slept, to happen when it wakes."""
-    updates: int = 0
-    """Trainings begun, over all lives: the counter of durations."""
-    momentum: Vector | None = None
-    training: Training | None = None
-    checkpoint: Checkpoint | None = None
-
-    def totals(self) -> NodeTotals:
-        """The node's line of the run's summary."""
-        refused = {f"{peer}: {why}": n for (peer, why), n in sorted(self.node.refused.items())}
-        return self.tally.totals(self.endpoint, refused, superseded=self.endpoint.superseded)
-
-
-class World:
+class World(Calendar):
     """Runs nodes in virtual time. Deterministic: same arguments, same trace, bit for bit."""
 
     def __init__(
@@ -107,7 +60,7 @@ class World:
         trace: Trace,
         seed: int,
     ) -> None:
-        self.now_s = 0.0
+        super().__init__()
         self.trainer = trainer
         self.network = network
         self.trace = trace
@@ -121,8 +74,6 @@ class World:
         self._law = law
         self._devices = devices
         self._seed = seed
-        self._heap: list[tuple[float, int, bool, Action]] = []
-        self._order = count()
         self._under_way: dict[NodeId, Training] = {}
         self._some_stopped = False
         self.inhabitants = {
@@ -137,24 +88,7 @@ class World:
         }
         network.connect(self, self.deliver)
 
-    # ------------------------------------------------------------ time
-
-    def at(self, at_s: float, action: Action, *, delivery: bool = False) -> None:
-        """Let `action` happen at `at_s`; equal times happen in the order of these calls."""
-        heappush(self._heap, (at_s, next(self._order), delivery, action))
-
-    def step(self) -> bool:
-        """Let the next thing happen; False if nothing is left."""
-        if not self._heap:
-            return False
-        self.now_s, _, _, action = heappop(self._heap)
-        action()
-        return True
-
-    @property
-    def next_s(self) -> float:
-        """When the next thing happens; inf if nothing does."""
-        return self._heap[0][0] if self._heap else float("inf")
+    # ------------------------------------------------------------ beginning and end
 
     def start(self) -> None:
         """Bring every node that is there to life at time 0, in order."""
@@ -176,14 +110,6 @@ class World:
         self._some_stopped = False
         done = (Phase.FINISHED, Phase.ENDED)
         return all(not one.alive or one.node.phase in done for one in self.inhabitants.values())
-
-    def deliver_the_rest(self) -> None:
-        """Let what is still in the network arrive; nothing else happens any more."""
-        while self._heap:
-            at_s, _, delivery, action = heappop(self._heap)
-            if delivery:
-                self.now_s = at_s
-                action()
 
     # ------------------------------------------------------------ life and death
 
