@@ -9,7 +9,7 @@ from p2pfl.messages import Header, Neighbour, PresenceState, Reading
 from p2pfl.protocol.peers import Peer
 from p2pfl.protocol.settings import Round
 from p2pfl.protocol.staleness import StalenessPolicy
-from p2pfl.types import NodeId
+from p2pfl.types import NodeId, quick_tuple
 
 
 class Sight(NamedTuple):
@@ -182,9 +182,8 @@ class Neighbourhood:
                     held = peer.held
                     lag = version - held if version > held else 0
                     seen.append(view)
-                    readings.append(
-                        Reading(peer.node, held, peer.weight, lag, peer.reads, age_s, missed)
-                    )
+                    read = (peer.node, held, peer.weight, lag, peer.reads, age_s, missed)
+                    readings.append(quick_tuple(Reading, read))
                     if missed > worst:
                         worst = missed
                     continue

@@ -25,7 +25,6 @@ from p2pfl.messages import (
     Event,
     ModelMessage,
     PeerLost,
-    Presence,
     PresenceState,
     Received,
     Record,
@@ -49,6 +48,8 @@ from p2pfl.protocol.voice import Voice
 from p2pfl.types import Vector, frozen
 
 NOBODY: Final = Sight((), (), (), 0.0)
+
+_TRAINING: Final = Phase.TRAINING
 
 BEATS_PER_FLOOR: Final = 4
 """A silent node beats so often within the liveness floor: three lost beats kill nobody."""
@@ -214,29 +215,28 @@ class Node:
             self._advance(now, effects, sight if self.neighbourhood.lasting else None)
 
     def _on_received(self, event: Received, now: float, effects: list[Effect]) -> None:
-        message = event.message
+        message, peers = event.message, self.neighbourhood.peers
         if isinstance(message, ModelMessage):
-            sender, reason = message.header.node, self._admission.fault_of_model(message)
+            sender = message.header.node
+            peer, reason = peers.get(sender), self._admission.fault_of_model(message)
+            if peer is not None and not reason:
+                exact = self.version if self.neighbourhood.exact else None
+                if not peer.take(message, now, retained=event.retained, exact=exact):
+                    reason = "old"
+                elif self._reacts:
+                    self._hear(peer, message, now, effects)
         else:
-            sender, reason = message.node, self._admission.fault_of_word(message)
-        peer = self.neighbourhood.peers.get(sender)
+            sender = message.node
+            peer, reason = peers.get(sender), self._admission.fault_of_word(message)
+            if peer is not None and not reason:
+                if isinstance(message, VersionRequest):
+                    effects.extend(self._voice.answer(message))
+                    return
+                if not peer.hear(message, now, retained=event.retained):
+                    reason = "old"
         if peer is None or reason:
             self.refused[(sender, "stranger" if peer is None else reason)] += 1
-            return
-        if isinstance(message, ModelMessage):
-            exact = self.version if self.neighbourhood.exact else None
-            news = peer.take(message, now, retained=event.retained, exact=exact)
-        elif isinstance(message, Presence):
-            news = peer.hear(message, now, retained=event.retained)
-        else:
-            effects.extend(self._voice.answer(message))
-            return
-        if not news:
-            self.refused[(sender, "old")] += 1
-            return
-        if self._reacts and isinstance(message, ModelMessage):
-            self._hear(peer, message, now, effects)
-        if self.phase is not Phase.TRAINING:
+        elif self.phase is not _TRAINING:
             self._advance(now, effects)
 
     def _hear(self, peer: Peer, message: ModelMessage, now: float, effects: list[Effect]) -> None:
@@ -304,13 +304,13 @@ class Node:
             self._update_steps = own if plan.steps is None else plan.steps
             effects.append(
                 Train(
-                    token=self._training,
-                    start=frozen(plan.start),
-                    first_step=self.steps,
-                    steps=self._update_steps,
-                    correction=plan.correction,
-                    fresh_optimizer=plan.fresh_optimizer,
-                    proximal=plan.proximal,
+                    self._training,
+                    frozen(plan.start),
+                    self.steps,
+                    self._update_steps,
+                    plan.correction,
+                    plan.fresh_optimizer,
+                    plan.proximal,
                 )
             )
 

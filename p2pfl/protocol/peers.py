@@ -4,10 +4,14 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from p2pfl.messages import Incarnation, ModelMessage, Neighbour, Presence, PresenceState
-from p2pfl.protocol.staleness import StalenessPolicy
-from p2pfl.types import NodeId
+from p2pfl.protocol.staleness import LIVENESS_PERIODS, StalenessPolicy
+from p2pfl.types import NodeId, quick_tuple
+
+_JOINING: Final = PresenceState.JOINING
+_TRAINING: Final = PresenceState.TRAINING
 
 
 @dataclass(slots=True)
@@ -61,17 +65,20 @@ class Peer:
         header = message.header
         if header.incarnation is not self.incarnation and not self._same_life(header.incarnation):
             return False
+        sent_s, sequence, held = header.sent_s, header.sequence, header.version
         if not retained:
-            self._hear(now, header.sent_s)
-        if header.sequence <= self.sequence:
+            if now - sent_s < self.offset_s:
+                self.offset_s = now - sent_s
+            self.heard_s, self.lost_s, self.beat_period_s = now, None, 0.0
+        if sequence <= self.sequence:
             self._settle()
             return self._keep_asked_for(message, exact)
         if exact is not None:
             self.previous = self.newest
         self.newest = message
-        self.held, self.sequence, self.sent_s = header.version, header.sequence, header.sent_s
-        if self.held > self.version:
-            self.version = self.held
+        self.held, self.sequence, self.sent_s = held, sequence, sent_s
+        if held > self.version:
+            self.version = held
         self.reads = 0
         self.trusted = not retained
         self._settle()
@@ -183,24 +190,16 @@ class Peer:
         self.view = None
         if heard_s is None:
             return
-        policy, state = self.policy, self.state
-        self.unit_s = policy.least_period_s
-        if period_s > self.unit_s:
-            self.unit_s = period_s
-        self.live_until_s = heard_s + policy.silence_max_s(period_s)
-        usual = state is PresenceState.TRAINING or state is PresenceState.JOINING
+        policy = self.policy
+        least_s, silence_s = policy.least_period_s, policy.liveness_floor_s
+        self.unit_s = max(least_s, period_s)
+        if LIVENESS_PERIODS * period_s > silence_s:
+            silence_s = LIVENESS_PERIODS * period_s
+        self.live_until_s = heard_s + silence_s
+        usual = self.state is _TRAINING or self.state is _JOINING
         if usual and self.trusted and self.lost_s is None:
-            self.view = Neighbour(
-                self.node,
-                self.weight,
-                1.0,
-                True,
-                False,
-                self.version,
-                header,
-                newest.vector,
-                newest.extra,
-            )
+            seen = (self.node, self.weight, 1.0, True, False, self.version, header)
+            self.view = quick_tuple(Neighbour, (*seen, newest.vector, newest.extra))
 
     def _hear(self, now: float, sent_s: float) -> None:
         offset_s = now - sent_s

@@ -99,24 +99,25 @@ class Voice:
         self._sequence += 1
         self.spoke_s = now
         kept = self._recent[1 - self._versions :] if self._versions > 1 else ()
-        oldest = kept[0].header.version if kept else version
+        oldest = min(kept[0].header.version, version) if kept else version
+        # By position, in the order of the fields: names cost twice as much, at every model.
         header = Header(
-            run=settings.run,
-            schema=settings.schema,
-            node=settings.node,
-            incarnation=self.incarnation,
-            sequence=self._sequence,
-            version=version,
-            oldest_version=min(oldest, version),
-            sent_s=now,
-            period_s=self._period_s,
-            kind=out.kind,
-            local_steps=self.local_steps,
-            samples=settings.samples,
-            degree=len(settings.neighbours),
-            epoch=out.epoch,
-            words=out.words,
-            trusts=self.trusts,
+            settings.run,
+            settings.schema,
+            settings.node,
+            self.incarnation,
+            self._sequence,
+            version,
+            oldest,
+            now,
+            self._period_s,
+            out.kind,
+            self.local_steps,
+            settings.samples,
+            len(settings.neighbours),
+            out.epoch,
+            out.words,
+            self.trusts,
         )
         extra = None if out.extra is None else frozen(out.extra)
         return ModelMessage(header, frozen(out.vector), extra)

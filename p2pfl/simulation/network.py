@@ -39,12 +39,12 @@ class Endpoint:
         """In and out."""
         return self.out_bytes + self.in_bytes
 
-    def count_in(self, parcel: "Parcel") -> None:
-        """This living receiver has got the parcel."""
-        self.in_bytes += parcel.size_bytes
+    def count_in(self, size_bytes: int, *, control: bool) -> None:
+        """This living receiver has got a message; `control`: it is no model."""
+        self.in_bytes += size_bytes
         self.in_messages += 1
-        if not isinstance(parcel.message, ModelMessage):
-            self.control_bytes += parcel.size_bytes
+        if control:
+            self.control_bytes += size_bytes
 
 
 @dataclass(slots=True)

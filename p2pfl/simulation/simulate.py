@@ -50,7 +50,8 @@ def simulate(
     if seed is not None and seed != experiment.config.seed:
         experiment, trainer = experiment.replace(seed=seed), None
     ready = trainer if trainer is not None else experiment.make_trainer()
-    result = _simulated(experiment, ready, trace_file, progress, profile)
+    with seldom_collected():
+        result = _simulated(experiment, ready, trace_file, progress, profile)
     if 4 * ready.dimension * len(result.nodes) > _LARGE_BYTES:
         with nullcontext() if profile is None else profile.during("events"):
             gc.collect()
@@ -130,18 +131,22 @@ class Simulation:
 
     def run(self) -> RunResult:
         """Let the world run to its end and sum up."""
-        with seldom_collected(), self._during("events"):
+        with self._during("events"):
             return self._run()
 
     def _run(self) -> RunResult:
         self.faults.plan()
         self.world.start()
         self._schedule()
-        while not self._ended and self.world.step():
-            if not self._ended and self.world.quiet and not self.faults.returns_to_come:
-                self.world.deliver_the_rest()
+        world, step = self.world, self.world.step
+        while not self._ended and step():
+            if world.some_stopped and not self._ended and self._quiet():
+                world.deliver_the_rest()
                 self._end("finished")
         return self._result()
+
+    def _quiet(self) -> bool:
+        return self.world.quiet and not self.faults.returns_to_come
 
     def _make_world(self) -> World:
         experiment, trainer = self.experiment, self.trainer

@@ -17,6 +17,7 @@ from p2pfl.messages import (
     Ended,
     Event,
     Incarnation,
+    ModelMessage,
     PeerLost,
     Presence,
     PresenceState,
@@ -75,7 +76,8 @@ class World(Calendar):
         self._devices = devices
         self._seed = seed
         self._under_way: dict[NodeId, Training] = {}
-        self._some_stopped = False
+        self.some_stopped = False
+        """Somebody has stopped since `quiet` was last asked."""
         self.inhabitants = {
             name: Inhabitant(
                 name=name,
@@ -105,9 +107,9 @@ class World(Calendar):
     @property
     def quiet(self) -> bool:
         """True if every living node's own work is done (looked up when one has stopped)."""
-        if not self._some_stopped:
+        if not self.some_stopped:
             return False
-        self._some_stopped = False
+        self.some_stopped = False
         done = (Phase.FINISHED, Phase.ENDED)
         return all(not one.alive or one.node.phase in done for one in self.inhabitants.values())
 
@@ -203,7 +205,7 @@ class World(Calendar):
         one.training = one.momentum = None
         self._under_way.pop(one.name, None)
         one.tally.outcome = outcome
-        self._some_stopped = True
+        self.some_stopped = True
 
     def _waits(self, one: Inhabitant, action: Action) -> bool:
         """True if the device sleeps: `action` will happen when it wakes."""
@@ -237,17 +239,18 @@ class World(Calendar):
             case Record():
                 one.tally.add_mix(effect)
             case Stop(reason):
-                self._some_stopped = True
+                self.some_stopped = True
                 one.tally.outcome = "finished" if not reason.startswith("diverged") else reason
 
     def deliver(self, parcel: Parcel) -> None:
         """Hand a parcel to those of its receivers who are there; most decide nothing."""
         event = Received(parcel.message, retained=parcel.retained)
         now_s, inhabitants, silent = self.now_s, self.inhabitants, []
+        size, control = parcel.size_bytes, not isinstance(parcel.message, ModelMessage)
         for name in parcel.receivers:
             one = inhabitants[name]
             if one.alive and not one.asleep:
-                one.endpoint.count_in(parcel)
+                one.endpoint.count_in(size, control=control)
                 effects = one.node.handle(event, now_s)
                 if effects:
                     self._decided(one, event, effects)
@@ -280,18 +283,12 @@ class World(Calendar):
     # ------------------------------------------------------------ training
 
     def _begin_training(self, one: Inhabitant, effect: Train) -> None:
-        job = TrainJob(
-            node=one.name,
-            start=effect.start,
-            first_step=effect.first_step,
-            steps=effect.steps,
-            momentum=None if effect.fresh_optimizer else one.momentum,
-            correction=effect.correction,
-            proximal=effect.proximal,
-        )
-        training = Training(job, effect.token)
+        token, start, first_step, steps, correction, fresh_optimizer, proximal = effect
+        momentum = None if fresh_optimizer else one.momentum
+        job = TrainJob(one.name, start, first_step, steps, momentum, correction, proximal)
+        training = Training(job, token)
         one.training = self._under_way[one.name] = training
-        duration_s = self._law.duration_s(one.name, effect.steps, one.updates)
+        duration_s = self._law.duration_s(one.name, steps, one.updates)
         one.updates += 1
         end_s = self._devices.end_s(one.name, self.now_s, duration_s)
         if end_s < inf:

@@ -55,7 +55,8 @@ class Star:
 
     def _deliver(self, parcel: Parcel) -> None:
         for receiver in parcel.receivers:
-            self.network.endpoints[receiver].count_in(parcel)
+            control = not isinstance(parcel.message, ModelMessage)
+            self.network.endpoints[receiver].count_in(parcel.size_bytes, control=control)
             self.arrived.append((self.clock.now_s, receiver, parcel.message, parcel.retained))
 
     def publish(self, message: Message, *, at_s: float = 0.0) -> None:
