@@ -33,12 +33,12 @@ TIMEOUT_S: Final = 1800.0
 CASES: Final = (
     *(
         Case(nodes=nodes, steps=steps, local_steps=local_steps)
-        for local_steps, counts in ((1, (2000, 200, 40, 8)), (5, (5000, 1000, 100, 20)))
+        for local_steps, counts in ((1, (2000, 400, 100, 20)), (5, (5000, 1000, 200, 50)))
         for nodes, steps in zip((10, 100, 1000, 10_000), counts, strict=True)
     ),
-    Case(nodes=1000, steps=40, fast=True),
-    Case(kind="dpsgd", nodes=1000, steps=40),
-    Case(kind="dpsgd", nodes=1000, steps=100, local_steps=5),
+    Case(nodes=1000, steps=100, fast=True),
+    Case(kind="dpsgd", nodes=1000, steps=100),
+    Case(kind="dpsgd", nodes=1000, steps=200, local_steps=5),
     Case(kind="fedavg", nodes=1000, steps=40),
     *(
         Case(nodes=nodes, steps=steps * local_steps, local_steps=local_steps, model="50 k")
@@ -53,12 +53,12 @@ CASES: Final = (
 )
 IN_SHORT: Final = (
     Case(nodes=10, steps=2000),
-    Case(nodes=100, steps=200),
-    Case(nodes=1000, steps=40),
-    Case(nodes=1000, steps=40, fast=True),
-    Case(nodes=1000, steps=100, local_steps=5),
-    Case(nodes=10_000, steps=8),
-    Case(kind="dpsgd", nodes=1000, steps=40),
+    Case(nodes=100, steps=400),
+    Case(nodes=1000, steps=100),
+    Case(nodes=1000, steps=100, fast=True),
+    Case(nodes=1000, steps=200, local_steps=5),
+    Case(nodes=10_000, steps=20),
+    Case(kind="dpsgd", nodes=1000, steps=100),
     Case(nodes=100, steps=5, model="1 M"),
 )
 """What the README shows."""
