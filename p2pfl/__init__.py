@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from p2pfl.results.folder import new_run_folder, read_run, write_run
     from p2pfl.results.record import NetworkSample, NodeSample, NodeTotals, RunResult
     from p2pfl.runtime.peer import run_node
-    from p2pfl.runtime.run import run_experiment
+    from p2pfl.runtime.whole_run import run_experiment
     from p2pfl.simulation.profile import Profile
     from p2pfl.simulation.replay import Replay
     from p2pfl.simulation.simulate import simulate
@@ -126,7 +126,7 @@ _HOMES: Final = {
         ("NetworkSample", "NodeSample", "NodeTotals", "RunResult"), "p2pfl.results.record"
     ),
     "run_node": "p2pfl.runtime.peer",
-    "run_experiment": "p2pfl.runtime.run",
+    "run_experiment": "p2pfl.runtime.whole_run",
     "Profile": "p2pfl.simulation.profile",
     "Replay": "p2pfl.simulation.replay",
     "simulate": "p2pfl.simulation.simulate",

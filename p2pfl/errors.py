@@ -4,6 +4,7 @@ P2pflError
 ├── ConfigError     the user's: names the file, the key, what was found and what is allowed
 ├── DataError       the data's: a missing, torn or empty data set
 ├── ProtocolError   a peer's: the frame is counted by reason and dropped, the node goes on
+├── CrashError      a node's process crashed: a fault of p2pfl's, or of the user's own code
 └── TransportError  the network's: retried with backoff; told once, and once more when it is over
     └── RefusedError    the broker or the run refuses this node for good: no retry
 
@@ -29,6 +30,14 @@ class ProtocolError(P2pflError):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+
+
+class CrashError(P2pflError):
+    """A node's process crashed; `trace` is the traceback that it left, or the end of its log."""
+
+    def __init__(self, sentence: str, trace: str = "") -> None:
+        super().__init__(sentence)
+        self.trace = trace
 
 
 class TransportError(P2pflError):

@@ -4,12 +4,11 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import sys
 from typing import Final
 
-ENGINES: Final = ("nats", "amqtt", "mosquitto")
+from p2pfl.cli.say import say
 
-_BROKER_ENDED: Final = 1
+ENGINES: Final = ("nats", "amqtt", "mosquitto")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
-    from p2pfl.errors import ConfigError
+    from p2pfl.errors import ConfigError, TransportError
     from p2pfl.transport.broker import EmbeddedBroker, is_loopback
 
     if not (arguments.password_file or arguments.allow_anonymous or is_loopback(arguments.bind)):
@@ -61,13 +60,13 @@ async def _serve(arguments: argparse.Namespace) -> int:
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with broker:
-        print(f"{broker.url} ({arguments.engine}; Ctrl-C stops it)", flush=True)
+        text = f"{broker.url} ({arguments.engine}; Ctrl-C stops it)"
+        say("listening", text, url=broker.url, engine=arguments.engine)
         ended = asyncio.create_task(broker.wait(), name="broker ended")
         told = asyncio.create_task(stop.wait(), name="broker stop")
         await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         if ended.done():
-            print(f"broker ended with status {ended.result()}", file=sys.stderr)
-            return _BROKER_ENDED
+            raise TransportError(f"broker ended with status {ended.result()}")
         ended.cancel()
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from p2pfl.cli.arguments import (
     password_of,
     read_experiment,
 )
+from p2pfl.cli.say import say, speaks_json
 from p2pfl.cli.shown import progress_shown, tell_note
+from p2pfl.cli.watched import run_watcher
 from p2pfl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
         results = _simulated(experiment, names, seeds)
     page = _write(results, experiment.config.name, arguments.out)
     table = table_of(results)
-    if arguments.format == "json":
+    if speaks_json():
+        from p2pfl.comparison.render import json_text
+
+        say("result", "", table=json.loads(json_text(table)), report=str(page))
+    elif arguments.format == "json":
         from p2pfl.comparison.render import json_text
 
         sys.stdout.write(f"{json_text(table)}\n")
@@ -146,7 +153,6 @@ def _for_real(
     """One after the other, over one broker: side by side they would slow each other down."""
     from p2pfl.comparison.side_by_side import variants
     from p2pfl.runtime.run import RealRun
-    from p2pfl.runtime.table import LiveTable
     from p2pfl.transport.broker import EmbeddedBroker
 
     config = experiment.config.broker
@@ -161,14 +167,15 @@ def _for_real(
                 broker = EmbeddedBroker(arguments.engine or config.engine)
                 url = (await stack.enter_async_context(broker)).url
             for one in runs:
-                sys.stderr.write(f"{one.label}, seed {one.config.seed}, for real at {url}\n")
-                with LiveTable() as table:
+                text = f"{one.label}, seed {one.config.seed}, for real at {url}"
+                say(*("begun", text), stream="stderr", algorithm=one.label, seed=one.config.seed)
+                with run_watcher() as watcher:
                     async with RealRun(
                         one,
                         broker_url=url,
                         password=password,
                         ca_file=arguments.ca_file,
-                        watcher=table,
+                        watcher=watcher,
                     ) as real:
                         results.append(await real.finish())
         return results

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from p2pfl.cli.parties import add_party_arguments, health_of, outcome_line, shown_progress
+from p2pfl.cli.parties import add_party_arguments, health_of, tell_outcome
+from p2pfl.cli.say import say
+from p2pfl.cli.watched import tell_report
 
 if TYPE_CHECKING:
     from p2pfl.runtime.party import Party
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder=Path.cwd(),
         own=lambda config: own_data(config.data, arguments.data, arguments.part),
         node=arguments.id,
-        tell=shown_progress,
+        tell=tell_report,
         checkpoints=arguments.folder / invitation.run / "checkpoints",
         allowed=frozenset(arguments.allow),
     )
@@ -71,11 +73,13 @@ async def _join(arguments: argparse.Namespace, invitation: "Invitation", party: 
 
     def found(node: "NodeId") -> None:
         taken.append(node)
-        print(
+        say(
+            "joined",
             f"This machine is {node} in run {manifest.run}; if it must come back, add --id {node}.",
-            flush=True,
+            node=str(node),
+            run=manifest.run,
         )
 
     outcome = await take_part(experiment, manifest, invitation, party, ca_file=pinned, found=found)
-    print(outcome_line(taken[-1], outcome))
+    tell_outcome(taken[-1], outcome)
     return 0

@@ -9,10 +9,14 @@ import difflib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, cast
 
-from p2pfl.errors import ConfigError, DataError, TransportError
+from p2pfl.cli.say import add_log_format_argument, say, speaks_json, spoken_as, tell
+from p2pfl.cli.signals import Stopping, terminable
+from p2pfl.errors import ConfigError, CrashError, DataError, TransportError
+from p2pfl.exit_codes import ExitCode, code_of
 
 COMMANDS: Final[Mapping[str, str]] = {
     "simulate": "run an experiment in virtual time, the same for the same seed",
@@ -30,10 +34,10 @@ COMMANDS: Final[Mapping[str, str]] = {
     "report": "make the page with pictures, of one run or of many side by side",
 }
 
-USER_ERROR: Final = 2
-"""The exit code of argparse for wrong usage, hence of every error that is the user's to mend."""
-INTERRUPTED: Final = 130
-"""128 + SIGINT, as shells have it."""
+LONG_RUNNING: Final = frozenset(
+    {"simulate", "compare", "sweep", "run", "up", "join", "resume", "node", "broker"}
+)
+"""The commands that tell something while they run: they know --log-format."""
 
 _USAGE: Final = "usage: p2pfl COMMAND [OPTIONS]"
 
@@ -61,8 +65,8 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code.
 
-    0 done, 2 the user's to mend (one line on stderr says what), 130 interrupted. Every other
-    exception is ours, and leaves with its traceback.
+    `p2pfl.exit_codes` has them all. What is not ours leaves with one line on stderr; every other
+    exception leaves with its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"
@@ -72,13 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if first == "--version":
         print(f"p2pfl {version()}")
         return 0
-    try:
-        return _run(first, words[1:])
-    except (ConfigError, DataError, TransportError) as error:
-        return _tell(str(error))
-    except KeyboardInterrupt:
-        print("p2pfl: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    with terminable() as stopping:
+        try:
+            return _run(first, words[1:], stopping)
+        except KeyboardInterrupt:
+            return _stopped(stopping)
 
 
 def overview() -> str:
@@ -107,16 +109,48 @@ def version() -> str:
     return metadata.version("p2pfl-gossip")
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def _run(name: str, words: Sequence[str], stopping: Stopping) -> int:
     if name not in COMMANDS or not _is_here(name):
         known = [each for each in COMMANDS if _is_here(each)]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        return _tell(f"there is no command {name!r}{hint} (p2pfl --help lists them)")
+        sentence = f"there is no command {name!r}{hint} (p2pfl --help lists them)"
+        return _tell(sentence, ExitCode.USER)
     command = cast("Command", importlib.import_module(f"p2pfl.cli.{name}"))
     parser = argparse.ArgumentParser(prog=f"p2pfl {name}", description=_sentence(COMMANDS[name]))
     command.add_arguments(parser)
-    return command.run(parser.parse_args(words))
+    if name in LONG_RUNNING:
+        add_log_format_argument(parser)
+    arguments = parser.parse_args(words)
+    with spoken_as(getattr(arguments, "log_format", "text")):
+        return _perform(command, arguments, stopping)
+
+
+def _perform(command: Command, arguments: argparse.Namespace, stopping: Stopping) -> int:
+    """Run a command to its end, with one line for what is not ours."""
+    try:
+        code = command.run(arguments)
+    except CrashError as crash:
+        if crash.trace and not speaks_json():
+            sys.stderr.write(f"{crash.trace.rstrip()}\n")
+        return _tell(str(crash), ExitCode.CRASHED, traceback=crash.trace)
+    except (ConfigError, DataError, TransportError) as error:
+        return _tell(str(error), code_of(error), kind=type(error).__name__)
+    except KeyboardInterrupt:
+        return _stopped(stopping)
+    except Exception as fault:
+        if not speaks_json():
+            raise
+        return _tell(repr(fault), ExitCode.CRASHED, traceback=traceback.format_exc())
+    if speaks_json():
+        say("ended", "", exit_code=int(code))
+    return code
+
+
+def _stopped(stopping: Stopping) -> int:
+    if stopping.terminated:
+        return _tell("told to stop by SIGTERM", ExitCode.TERMINATED)
+    return _tell("interrupted", ExitCode.INTERRUPTED)
 
 
 def _is_here(name: str) -> bool:
@@ -127,7 +161,9 @@ def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _tell(sentence: str) -> int:
-    """One line on stderr, whatever line breaks the error carries."""
-    print(f"p2pfl: {' '.join(sentence.split())}", file=sys.stderr)
-    return USER_ERROR
+def _tell(sentence: str, code: ExitCode, **fields: object) -> int:
+    """One line, whatever line breaks the error carries; the code."""
+    line = " ".join(sentence.split())
+    told = {"message": line, "exit_code": int(code), **fields}
+    tell("ended", f"p2pfl: {line}", told, level="error", stream="stderr")
+    return code

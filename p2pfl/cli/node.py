@@ -12,7 +12,8 @@ from p2pfl.cli.arguments import (
     password_of,
     read_experiment,
 )
-from p2pfl.cli.parties import health_of, outcome_line, shown_progress
+from p2pfl.cli.parties import health_of, tell_outcome
+from p2pfl.cli.watched import tell_report
 
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not url:
         raise ConfigError("node: which broker? give --broker URL, or broker.url in the file")
     outcome = asyncio.run(_live(arguments, experiment, url))
-    print(outcome_line(arguments.id, outcome))
+    tell_outcome(arguments.id, outcome)
     if arguments.out:
         _save(Path(arguments.out), outcome.served)
     return 0
@@ -74,7 +75,7 @@ async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: st
             run=arguments.run,
             password=password_of(arguments),
             ca_file=arguments.ca_file or experiment.config.broker.ca_file or None,
-            tell=shown_progress,
+            tell=tell_report,
             record=arguments.record,
             checkpoints=arguments.checkpoints,
             health=health,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import add_health_arguments
+from p2pfl.cli.say import finite, say
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
     from p2pfl.runtime.health import Health
     from p2pfl.runtime.life import NodeOutcome
-    from p2pfl.runtime.rows import Report
     from p2pfl.types import NodeId
 
 
@@ -64,30 +64,28 @@ def health_of(
 
 
 def _tell_where(place: str) -> None:
-    print(f"health at {place}/healthz, metrics at {place}/metrics", flush=True)
+    text = f"health at {place}/healthz, metrics at {place}/metrics"
+    say("health", text, health=f"{place}/healthz", metrics=f"{place}/metrics")
 
 
-def shown_progress(report: "Report") -> None:
-    """One line at each evaluation."""
-    sample = report.sample
-    accuracy = "" if sample.accuracy is None else f"  accuracy {sample.accuracy:.3f}"
-    print(
-        f"{sample.at_s:7.1f} s  {report.phase}  version {sample.version}{accuracy}"
-        f"  staleness {sample.staleness_max:.2f}",
-        flush=True,
-    )
-
-
-def outcome_line(node: "NodeId | str", outcome: "NodeOutcome") -> str:
+def tell_outcome(node: "NodeId | str", outcome: "NodeOutcome") -> None:
     """What a node's life came to, in one line."""
-    score = outcome.score
+    score, totals = outcome.score, outcome.totals
     quality = ""
     if score is not None:
         quality = f", loss {score.loss:.4f}"
         if score.accuracy is not None:
             quality += f", accuracy {score.accuracy:.3f}"
-    return (
-        f"{node} {outcome.totals.outcome} after {outcome.duration_s:.1f} s: "
-        f"{outcome.totals.steps} steps{quality}, "
-        f"staleness at most {outcome.totals.staleness_max:.2f}"
+    say(
+        "outcome",
+        f"{node} {totals.outcome} after {outcome.duration_s:.1f} s: "
+        f"{totals.steps} steps{quality}, staleness at most {totals.staleness_max:.2f}",
+        node=str(node),
+        outcome=totals.outcome,
+        reason=outcome.reason,
+        duration_s=round(outcome.duration_s, 3),
+        steps=totals.steps,
+        loss=None if score is None else finite(score.loss),
+        accuracy=None if score is None else score.accuracy,
+        staleness_max=finite(totals.staleness_max),
     )

@@ -5,9 +5,7 @@ import sys
 from functools import partial
 
 from p2pfl.cli.arguments import add_folder_argument
-
-MISSED = 1
-"""The exit code if some row does not hold."""
+from p2pfl.exit_codes import ExitCode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Computes the targets, prints their tables, writes their pages; 0 if every row holds, else 1.
+    """Computes the targets, prints their tables, writes their pages; 0 if every row holds, else 6.
 
     Raises:
         ConfigError: there is no such target, or a page cannot be written.
@@ -50,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"page: {page.resolve()}\n")
     if arguments.format == "json":
         sys.stdout.write(f"{json_text(made)}\n")
-    return 0 if all(each.ok for each in made.values()) else MISSED
+    return 0 if all(each.ok for each in made.values()) else ExitCode.DIFFERS
 
 
 def _tell(name: str, what: str) -> None:

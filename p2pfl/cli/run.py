@@ -2,11 +2,10 @@
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from p2pfl.cli.arguments import (
     add_broker_arguments,
@@ -17,11 +16,12 @@ from p2pfl.cli.arguments import (
     read_experiment,
 )
 from p2pfl.cli.shown import summary_lines
+from p2pfl.cli.watched import run_watcher, tell_result
+from p2pfl.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
-
-SOME_FAILED: Final = 1
+    from p2pfl.results.record import RunResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,16 +46,9 @@ def perform(
     experiment: "Experiment", arguments: argparse.Namespace, *, earlier: Path | None = None
 ) -> int:
     """Run an experiment to its end, from the checkpoints in `earlier` if that is given."""
-    from p2pfl.results.folder import (
-        CHECKPOINTS,
-        REPORT,
-        new_run_folder,
-        write_experiment,
-        write_run,
-    )
+    from p2pfl.results.folder import CHECKPOINTS, new_run_folder, write_experiment
     from p2pfl.results.history import RECORD
-    from p2pfl.runtime.run import run_experiment
-    from p2pfl.runtime.table import LiveTable
+    from p2pfl.runtime.whole_run import run_experiment
 
     # What is kept must lie where it stays: a run that is broken off is what one wants to look at.
     keeps = earlier is not None or experiment.config.checkpoint.every_s is not None
@@ -65,25 +58,36 @@ def perform(
         write_experiment(experiment.config, folder)
     if folder is not None and earlier is not None:
         shutil.copytree(earlier, folder / CHECKPOINTS)
-    with _tidied(folder), LiveTable() as table:
+
+    def written(result: "RunResult") -> None:
+        _write(result, folder or new_run_folder(arguments.out, result.name))
+
+    with _tidied(folder), run_watcher() as watcher:
         result = run_experiment(
             experiment,
             broker_url=arguments.broker,
             engine=arguments.engine,
             password=password_of(arguments),
             ca_file=arguments.ca_file,
-            watcher=table,
+            watcher=watcher,
             record=folder / RECORD if folder is not None and arguments.record else None,
             checkpoints=folder / CHECKPOINTS if folder is not None and keeps else None,
+            broken_off=written,
         )
-    folder = folder or new_run_folder(arguments.out, result.name)
-    write_run(result, folder)
-    from p2pfl.report.page import write_report
-
-    report = write_report([result], folder / REPORT)
-    sys.stdout.write("\n".join([*summary_lines(result), f"report      {report}"]) + "\n")
+    written(result)
     failed = any(node.outcome == "failed" for node in result.nodes)
-    return SOME_FAILED if failed else 0
+    return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
+
+
+def _write(result: "RunResult", folder: Path) -> None:
+    """The run's folder, and what it came to on the screen."""
+    from p2pfl.report.page import write_report
+    from p2pfl.results.folder import REPORT, write_run
+
+    write_run(result, folder)
+    report = write_report([result], folder / REPORT)
+    text = "\n".join([*summary_lines(result), f"report      {report}"])
+    tell_result(result, text, folder=folder, report=report)
 
 
 @contextmanager

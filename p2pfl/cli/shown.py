@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from p2pfl.cli.say import finite, say, speaks_json
+
 if TYPE_CHECKING:
     from p2pfl.results.record import NetworkSample, RunResult
     from p2pfl.simulation.profile import Part
@@ -64,8 +66,7 @@ def profile_lines(seconds: "Mapping[Part, float]", *, steps: int) -> list[str]:
 
 def tell_note(note: str) -> None:
     """What slows a run down, or what else must be known of it, on stderr."""
-    sys.stderr.write(f"note: {note}\n")
-    sys.stderr.flush()
+    say("note", f"note: {note}", stream="stderr", message=note)
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def progress_shown() -> "Iterator[Tell]":
 
     The share is how much of it is done, from 0 to 1.
     """
-    if not sys.stderr.isatty():
+    if speaks_json() or not sys.stderr.isatty():
         yield _line_teller()
         return
     from rich.console import Console
@@ -100,8 +101,18 @@ def _line_teller() -> "Tell":
         if told.get(what) == tenth:
             return
         told[what] = tenth
-        sys.stderr.write(f"{what}: {_now(sample)}\n")
-        sys.stderr.flush()
+        say(
+            "progress",
+            f"{what}: {_now(sample)}",
+            stream="stderr",
+            what=what,
+            share=round(share, 4),
+            at_s=round(sample.at_s, 3),
+            steps=sample.steps,
+            loss=finite(sample.loss_mean),
+            accuracy_mean=sample.accuracy_mean,
+            accuracy_worst=sample.accuracy_worst,
+        )
 
     return tell
 

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -12,19 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import add_experiment_arguments, add_folder_argument, read_experiment
+from p2pfl.cli.say import say
 from p2pfl.cli.shown import (
     profile_lines,
     progress_shown,
     summary_lines,
     tell_note,
 )
+from p2pfl.cli.watched import tell_result
+from p2pfl.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from p2pfl.simulation.replay import Replay
 
 TRACE: Final = "trace.jsonl"
 REPLAY_TRACE: Final = "replay.jsonl"
-DIFFERS: Final = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulates, writes the run's folder with its report, and returns 0; 1 if a replay differs.
+    """Simulates, writes the run's folder with its report, and returns the exit code.
 
     Raises:
         ConfigError: the file or a setting is wrong.
@@ -96,7 +97,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     lines = [*summary_lines(result, told=trainer.notes), f"report      {report}"]
     if profile is not None:
         lines += ["", *profile_lines(profile.seconds, steps=result.final.steps)]
-    sys.stdout.write("\n".join(lines) + "\n")
+    tell_result(result, "\n".join(lines), folder=folder, report=report)
     return 0
 
 
@@ -112,9 +113,10 @@ def _replay(folder: Path, *, trace: bool) -> int:
         took_s = time.perf_counter() - began_s
     models, same = _compare_models(replay, folder)
     told = [*_replay_lines(replay, took_s=took_s), *models]
-    sys.stdout.write("\n".join(told) + "\n")
     verified = replay.verified
-    return 0 if same and not (verified.decision or verified.first_vector) else DIFFERS
+    well = same and not (verified.decision or verified.first_vector)
+    say("replay", "\n".join(told), same=well, lines=told)
+    return ExitCode.DONE if well else ExitCode.DIFFERS
 
 
 def _replay_lines(replay: "Replay", *, took_s: float) -> list[str]:

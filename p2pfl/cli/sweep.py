@@ -1,6 +1,7 @@
 """`p2pfl sweep FILE --set KEY=V1,V2 --seeds N`: a grid of simulations, as a table and a page."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import add_folder_argument
+from p2pfl.cli.say import say, speaks_json
 from p2pfl.errors import ConfigError
+from p2pfl.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from p2pfl.comparison.sweep_folder import SweepFolder
     from p2pfl.comparison.sweep_grid import Grid, GridAxis
     from p2pfl.comparison.sweep_workers import News, Workers
-
-FAILED: Final = 1
-"""The exit code when some run failed."""
 
 _STEPS: Final = 20
 """In a pipe, progress is told so often."""
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the grid, prints the table, writes the page; 0, or 1 if some run failed.
+    """Runs the grid, prints the table, writes the page; 0, or 5 if some run failed.
 
     Raises:
         ConfigError: the file, the grid or the folder to resume is wrong.
@@ -83,23 +83,27 @@ def run(arguments: argparse.Namespace) -> int:
         with _progress(grid, folder) as watch:
             sweep = run_sweep(grid, folder, _workers(arguments, folder), watch=watch)
     except KeyboardInterrupt:
-        sys.stderr.write(f"to go on: p2pfl sweep --resume {folder.path}\n")
+        text = f"to go on: p2pfl sweep --resume {folder.path}"
+        say("note", text, stream="stderr", message=text)
         raise
     from p2pfl.report.sweep_page import write_sweep_report
     from p2pfl.results.folder import REPORT
 
     page = write_sweep_report(sweep, folder.path / REPORT)
-    if arguments.format == "json":
+    if speaks_json():
+        say("result", "", table=json.loads(sweep_json(sweep)), report=str(page))
+    elif arguments.format == "json":
         sys.stdout.write(f"{sweep_json(sweep)}\n")
         sys.stderr.write(f"report: {page}\n")
     else:
         sys.stdout.write(f"{sweep_text(sweep)}\n\nreport: {page}\n")
     if sweep.failures:
-        sys.stderr.write(
-            f"p2pfl: {len(sweep.failures)} of {len(grid.cells)} runs failed; to try them again:"
-            f" p2pfl sweep --resume {folder.path}\n"
+        text = (
+            f"{len(sweep.failures)} of {len(grid.cells)} runs failed; to try them again:"
+            f" p2pfl sweep --resume {folder.path}"
         )
-    return FAILED if sweep.failures else 0
+        say("note", f"p2pfl: {text}", level="error", stream="stderr", message=text)
+    return ExitCode.PARTLY_FAILED if sweep.failures else ExitCode.DONE
 
 
 # ------------------------------------------------------------ what to run
@@ -229,7 +233,8 @@ def _progress(grid: "Grid", folder: "SweepFolder") -> "Iterator[Callable[[News],
     kept = len(folder.read_cells(grid))
     state = Estimate(len(grid.cells), kept)
     if kept:
-        sys.stderr.write(f"{kept} of {len(grid.cells)} runs were done before\n")
+        text = f"{kept} of {len(grid.cells)} runs were done before"
+        say("note", text, stream="stderr", message=text)
     words = {
         cell.key: f"{grid.points[cell.place].title}, seed {cell.experiment.config.seed}"
         for cell in grid.cells
@@ -252,7 +257,7 @@ def _progress(grid: "Grid", folder: "SweepFolder") -> "Iterator[Callable[[News],
 
 @contextmanager
 def _shown(state: Estimate) -> Iterator[Callable[[str | None], None]]:
-    if not sys.stderr.isatty():
+    if speaks_json() or not sys.stderr.isatty():
         yield _line_shower(state)
         return
     from rich.console import Console
@@ -277,11 +282,10 @@ def _line_shower(state: Estimate) -> Callable[[str | None], None]:
     def show(line: str | None) -> None:
         nonlocal told
         if line is not None:
-            sys.stderr.write(f"{line}\n")
+            say("note", line, stream="stderr", message=line)
         step = _STEPS * state.ended // state.cells
         if step > told:
             told = step
-            sys.stderr.write(f"{state}\n")
-        sys.stderr.flush()
+            say("progress", f"{state}", stream="stderr", done=state.ended, of=state.cells)
 
     return show

@@ -3,21 +3,24 @@
 import argparse
 import asyncio
 import os
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import ENGINES, add_experiment_arguments, read_experiment
-from p2pfl.cli.parties import add_party_arguments, health_of, outcome_line, shown_progress
+from p2pfl.cli.parties import add_party_arguments, health_of, tell_outcome
+from p2pfl.cli.say import say, speaks_json
+from p2pfl.cli.watched import tell_report
 
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
     from p2pfl.runtime.party import Party
+    from p2pfl.transport.invitation import Invitation
     from p2pfl.types import NodeId
 
 KEPT: Final = Path("p2pfl-up")
+INVITATION: Final = "invitation"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder=given.folder,
         own=lambda _: own,
         node=arguments.id or experiment.learners[0],
-        tell=shown_progress,
+        tell=tell_report,
         checkpoints=folder / "checkpoints",
         least=max(0, arguments.parties - 1),
     )
@@ -92,8 +95,7 @@ async def _serve(arguments: argparse.Namespace, experiment: "Experiment", party:
         schema=trainer.schema,
         waiting=_wait,
     ) as (invitation, manifest):
-        print("On every other machine (the line is a secret: it lets its holder in):", flush=True)
-        print(f"  p2pfl join {invitation.line}", flush=True)
+        _invite(invitation, arguments.folder)
         outcome = await take_part(
             experiment,
             manifest,
@@ -102,13 +104,29 @@ async def _serve(arguments: argparse.Namespace, experiment: "Experiment", party:
             ca_file=arguments.folder / "broker.pem",
             found=partial(_told, parties=arguments.parties),
         )
-        sys.stdout.write(outcome_line(node, outcome) + "\n")
+        tell_outcome(node, outcome)
     return 0
 
 
+def _invite(invitation: "Invitation", folder: Path) -> None:
+    """Show the line for the others. A log is kept and read by many: there it goes to a file."""
+    line = f"p2pfl join {invitation.line}"
+    if not speaks_json():
+        say("invitation", "On every other machine (the line is a secret: it lets its holder in):")
+        say("invitation", f"  {line}")
+        return
+    file = folder / INVITATION
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(f"{line}\n", encoding="utf-8")
+    say("invitation", "", address=invitation.address, file=str(file))
+
+
 def _told(node: "NodeId", *, parties: int) -> None:
-    print(f"This machine is {node}; it starts when {parties} are there.", flush=True)
+    text = f"This machine is {node}; it starts when {parties} are there."
+    say("joined", text, node=str(node), parties=parties)
 
 
 def _wait(others: int) -> None:
-    print(f"The broker stays for {others} that are still there; Ctrl-C stops it.", flush=True)
+    text = f"The broker stays for {others} that are still there; Ctrl-C stops it."
+    say("waiting", text, others=others)

@@ -100,6 +100,8 @@ class Board:
         self.run = ""
         self.url = ""
         self.notes: list[str] = []
+        self.traces: list[str] = []
+        """Tracebacks of nodes that crashed."""
         self.now_s = 0.0
         """Seconds since the go, as of the last look; 0 before it."""
         self._seen: dict[NodeId, Vector] = {}
@@ -139,12 +141,14 @@ class Board:
             models = [self._seen[node] for node in living]
             self._distances.append((at_s, consensus_distance(models)))
 
-    def lose(self, node: NodeId, at_s: float, *, phase: str, note: str) -> None:
+    def lose(self, node: NodeId, at_s: float, *, phase: str, note: str, trace: str = "") -> None:
         """A node's process has ended, and not in order."""
         standing = self.standings[node]
         standing.phase = phase
         standing.gaps.append([at_s, math.inf])
         self.notes.append(note)
+        if trace:
+            self.traces.append(f"{node}:\n{trace}")
 
     def revive(self, node: NodeId, at_s: float) -> None:
         """A node's process was started again."""

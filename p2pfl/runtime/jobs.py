@@ -1,6 +1,7 @@
 """What the starting process tells a node's process, and what that leaves in the work folder."""
 
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,14 @@ from typing import Any, Final
 import numpy as np
 
 from p2pfl.config.load import config_from_mapping
-from p2pfl.errors import ConfigError, DataError, P2pflError, RefusedError, TransportError
+from p2pfl.errors import (
+    ConfigError,
+    CrashError,
+    DataError,
+    P2pflError,
+    RefusedError,
+    TransportError,
+)
 from p2pfl.experiment import Experiment
 from p2pfl.results.lines import from_object, to_object
 from p2pfl.results.record import NodeTotals
@@ -18,6 +26,9 @@ from p2pfl.types import NodeId, Vector
 _FAULTS: Final[Mapping[str, type[P2pflError]]] = {
     kind.__name__: kind for kind in (ConfigError, DataError, TransportError, RefusedError)
 }
+
+_LOG_LINES: Final = 20
+"""Of the log of a process that ended without a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,22 +137,44 @@ def read_legacy(work: Path, key: str) -> Legacy | None:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why one life failed."""
+
+    kind: type[P2pflError] | None
+    """None: a programmer's error."""
+    sentence: str
+    """In one line; empty: none was told."""
+    trace: str
+    """The traceback of a programmer's error; of a process that told nothing, the end of its log."""
+
+    def error(self, node: NodeId, otherwise: str) -> P2pflError:
+        """As an error of the process that started it."""
+        sentence = f"node {node}: {self.sentence or otherwise}"
+        return CrashError(sentence, self.trace) if self.kind is None else self.kind(sentence)
+
+
 def write_fault(work: Path, key: str, fault: BaseException) -> None:
     """Leave the reason why this life failed."""
-    text = " ".join(str(fault).split())
+    text, trace = " ".join(str(fault).split()), ""
     if not isinstance(fault, P2pflError):
         text = f"{type(fault).__name__}: {text}"
-    content = {"kind": type(fault).__name__, "text": text}
+        trace = "".join(traceback.format_exception(fault))
+    content = {"kind": type(fault).__name__, "text": text, "trace": trace}
     (work / f"{key}.fault").write_text(json.dumps(content), encoding="utf-8")
 
 
-def read_fault(work: Path, key: str) -> tuple[type[P2pflError] | None, str]:
-    """The kind (None: a programmer's error) and the sentence of the failure; ("" if none told)."""
-    file = work / f"{key}.fault"
+def read_fault(work: Path, key: str) -> Fault:
+    """What this life left behind of its failure."""
+    file, log = work / f"{key}.fault", log_file(work, key)
     if not file.exists():
-        return None, ""
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        said = [line for line in lines if line.strip()]
+        trace = "".join(f"{line}\n" for line in said[-_LOG_LINES:])
+        return Fault(kind=None, sentence=said[-1].strip() if said else "", trace=trace)
     content = json.loads(file.read_text(encoding="utf-8"))
-    return _FAULTS.get(content["kind"]), f"{content['text']}"
+    kind = _FAULTS.get(content["kind"])
+    return Fault(kind=kind, sentence=f"{content['text']}", trace=f"{content['trace']}")
 
 
 def log_file(work: Path, key: str) -> Path:

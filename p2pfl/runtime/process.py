@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from p2pfl.errors import ConfigError, DataError, TransportError
+from p2pfl.exit_codes import ExitCode, code_of
 from p2pfl.runtime.health import health_port
 from p2pfl.runtime.health_server import served_health
 from p2pfl.runtime.jobs import Job, Legacy, write_fault, write_legacy
 from p2pfl.runtime.life import NodeOutcome
 from p2pfl.runtime.peer import run_node
-
-DONE: Final = 0
-FAILED: Final = 1
-USER_ERROR: Final = 2
-TERMINATED: Final = 128 + signal.SIGTERM
 
 _GO_WAIT_S: Final = 24 * 3600.0
 """The process that starts the run ends its children; this only bounds a wait."""
@@ -34,13 +30,13 @@ def main(job: Job) -> int:
         outcome = asyncio.run(_live(job))
     except (ConfigError, DataError, TransportError) as problem:
         write_fault(work, job.key, problem)
-        return USER_ERROR
+        return code_of(problem)
     except asyncio.CancelledError:
-        return TERMINATED
+        return ExitCode.TERMINATED
     except Exception as fault:  # noqa: BLE001 - whatever it is, the parent must hear of it.
         _log.exception("node %s failed", job.node)
         write_fault(work, job.key, fault)
-        return FAILED
+        return ExitCode.CRASHED
     score = outcome.score
     write_legacy(
         work,
@@ -57,7 +53,7 @@ def main(job: Job) -> int:
             missed_s=outcome.missed_s,
         ),
     )
-    return DONE
+    return ExitCode.DONE
 
 
 async def _live(job: Job) -> NodeOutcome:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from p2pfl.config.schema import CrashConfig
 from p2pfl.config.write import config_to_mapping, config_to_toml
-from p2pfl.errors import P2pflError, TransportError
+from p2pfl.errors import TransportError
+from p2pfl.exit_codes import ExitCode
 from p2pfl.experiment import Experiment
 from p2pfl.messages import ModelMessage
 from p2pfl.results.record import RunResult
 from p2pfl.runtime.board import FAILED, LOST, STARTING, Board
-from p2pfl.runtime.jobs import Job, log_file, node_of, read_fault, read_legacy
+from p2pfl.runtime.jobs import Job, node_of, read_fault, read_legacy
 from p2pfl.runtime.processes import Processes
 from p2pfl.transport.broker import EmbeddedBroker, Engine
 from p2pfl.transport.manifest import Manifest
@@ -40,51 +41,14 @@ TIME_GRACE_S: Final = 10.0
 EXIT_WAIT_S: Final = 30.0
 """After the word `end`: a last training and a last evaluation, and the models' way to disk."""
 
+BREAK_OFF_WAIT_S: Final = 15.0
+"""The same where somebody waits for his terminal."""
+
 SAY_WAIT_S: Final = 30.0
 """A broker that is away when a word is to be said may come back."""
 
 _LOOK_S: Final = 0.5
 _TIDY_S: Final = 5.0
-
-
-def run_experiment(
-    experiment: Experiment,
-    *,
-    seed: int | None = None,
-    broker_url: str | None = None,
-    engine: Engine | None = None,
-    password: str | None = None,
-    ca_file: str | None = None,
-    watcher: Watcher | None = None,
-    record: Path | None = None,
-    checkpoints: Path | None = None,
-) -> RunResult:
-    """Run the experiment in real time with one process per node; the same result as `simulate`.
-
-    Without a broker's URL, here or in the experiment, an embedded one is started for the run.
-    `record`: the folder for the nodes' records, from which `replay` repeats the run. `checkpoints`:
-    the folder where nodes keep what they are, and go on from if they find themselves there.
-
-    Raises:
-        ConfigError, DataError, TransportError: with the sentence of the node that could not start.
-    """
-    if seed is not None:
-        experiment = experiment.replace(seed=seed)
-
-    async def go_through() -> RunResult:
-        async with RealRun(
-            experiment,
-            broker_url=broker_url,
-            engine=engine,
-            password=password,
-            ca_file=ca_file,
-            watcher=watcher,
-            record=record,
-            checkpoints=checkpoints,
-        ) as run:
-            return await run.finish()
-
-    return asyncio.run(go_through())
 
 
 class RealRun:
@@ -167,12 +131,20 @@ class RealRun:
                 await self._until(lambda: self.board.all_are_done and not self._returns)
         except TimeoutError:
             self.board.notes.append("some nodes did not tell that their time was over")
-        duration_s = self._since_go_s()
+        return await self._end("finished", EXIT_WAIT_S)
+
+    async def break_off(self) -> RunResult:
+        """End it now; what it has come to so far."""
+        self.board.notes.append(f"broken off at {self._since_go_s():.1f} s")
+        return await self._end("interrupted", BREAK_OFF_WAIT_S)
+
+    async def _end(self, reason: str, wait_s: float) -> RunResult:
+        duration_s, time_s = self._since_go_s(), self.experiment.config.stop.time_s
         if time_s is not None:
             duration_s = min(duration_s, time_s)
-        await self._say("end", "finished")
+        await self._say("end", reason)
         try:
-            async with asyncio.timeout(EXIT_WAIT_S):
+            async with asyncio.timeout(wait_s):
                 await self._until(lambda: self.processes.all_have_ended)
         except TimeoutError:
             for key in list(self.processes.pids):
@@ -291,18 +263,20 @@ class RealRun:
             self._changed.set()
 
     def _lose(self, node: NodeId, key: str, status: int) -> None:
-        kind, sentence = read_fault(self._work, key)
+        fault = read_fault(self._work, key)
         if self._go_s is None:
-            sentence = sentence or _tail(log_file(self._work, key)) or f"it ended with {status}"
-            raise (kind or P2pflError)(f"node {node}: {sentence}")
-        at_s = self._since_go_s()
+            raise fault.error(node, f"it ended with {status}")
+        at_s, trace = self._since_go_s(), fault.trace
         if status < 0:
             name = signal.Signals(-status).name
             why = "as the experiment says" if node in self._expected else f"by {name}"
             note, phase = f"{node} was killed {why} at {at_s:.1f} s", LOST
+            trace *= -status not in (signal.SIGKILL, signal.SIGTERM)
+        elif status == ExitCode.TERMINATED:
+            note, phase = f"{node} was told to leave at {at_s:.1f} s (SIGTERM)", LOST
         else:
-            note, phase = f"{node} failed at {at_s:.1f} s: {sentence or status}", FAILED
-        self.board.lose(node, at_s, phase=phase, note=note)
+            note, phase = f"{node} failed at {at_s:.1f} s: {fault.sentence or status}", FAILED
+        self.board.lose(node, at_s, phase=phase, note=note, trace=trace)
 
     async def _crash(self, fault: CrashConfig) -> None:
         """Do for real what the experiment says of a node's crash."""
@@ -382,11 +356,3 @@ class RealRun:
         from p2pfl.transport.mqtt import Observer
 
         return Observer(self.url, password=self._password, ca_file=self._ca_file)
-
-
-def _tail(file: Path) -> str:
-    """The last line of a log, as a reason."""
-    if not file.exists():
-        return ""
-    lines = [line.strip() for line in file.read_text(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "")

@@ -25,6 +25,7 @@ class LiveTable:
         self._live: Live | None = None
         self._told_s = -_PLAIN_EVERY_S
         self._noted = 0
+        self._traced = 0
         self._greeted = False
 
     def __enter__(self) -> Self:
@@ -52,6 +53,9 @@ class LiveTable:
         for note in board.notes[self._noted :]:
             self._say(note)
         self._noted = len(board.notes)
+        for trace in board.traces[self._traced :]:
+            self._say(trace.rstrip())
+        self._traced = len(board.traces)
         if self._live is not None:
             self._live.update(table_of(board), refresh=True)
         elif board.now_s - self._told_s >= _PLAIN_EVERY_S and board.now_s > 0.0:

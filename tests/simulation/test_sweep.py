@@ -13,12 +13,13 @@ import psutil
 import pytest
 from support.experiments import quadratic_experiment
 
-from p2pfl.cli.main import INTERRUPTED, main
+from p2pfl.cli.main import main
 from p2pfl.comparison.sweep import run_sweep, sweep
 from p2pfl.comparison.sweep_folder import new_sweep_folder
 from p2pfl.comparison.sweep_grid import make_grid, parse_axis
 from p2pfl.comparison.sweep_workers import Done, Failed, LocalWorkers, News, UnderWay
 from p2pfl.errors import ConfigError
+from p2pfl.exit_codes import ExitCode
 from p2pfl.simulation.simulate import simulate
 
 FILE = """
@@ -124,7 +125,7 @@ def test_a_sweep_that_was_ended_goes_on_and_does_only_what_is_missing(
     process.send_signal(how)
     last = process.stderr.read()
     process.stderr.close()
-    assert process.wait(10) == (INTERRUPTED if how == signal.SIGINT else -how)
+    assert process.wait(10) == (ExitCode.INTERRUPTED if how == signal.SIGINT else -how)
     assert how == signal.SIGKILL or "--resume" in last
     assert workers
     assert not psutil.wait_procs(workers, timeout=10)[1], "workers outlive their sweep"
@@ -163,7 +164,7 @@ def test_a_run_that_fails_is_told_and_stops_no_other(
 ) -> None:
     words = ["sweep", str(file), "--set", "compute.slowdown.n3=2", "--set", "topology.nodes=3,4"]
     out = ["--out", str(tmp_path / "runs"), "--format", "json", "--jobs", "1"]
-    assert main([*words, *out]) == 1
+    assert main([*words, *out]) == 5
     told = capsys.readouterr()
     assert "failed: nodes 3, seed 0: compute.slowdown" in told.err
     assert "1 of 2 runs failed" in told.err
@@ -174,7 +175,7 @@ def test_a_run_that_fails_is_told_and_stops_no_other(
     assert [row["status"] for row in rows_of(folder)] == ["failed", "done"]
     assert "n3" in next((folder / "failures").iterdir()).read_text()
     # It is tried again, and fails again.
-    assert main(["sweep", "--resume", str(folder)]) == 1
+    assert main(["sweep", "--resume", str(folder)]) == 5
 
 
 def test_what_a_users_own_code_raises_or_prints_harms_no_other_run(
@@ -184,7 +185,7 @@ def test_what_a_users_own_code_raises_or_prints_harms_no_other_run(
         'print("loaded")\n\ndef load():\n    raise KeyError("gone")\n'
     )
     words = ["sweep", str(file), "--set", 'data="mine:load",digits', "--set", "model=softmax"]
-    assert main([*words, "--jobs", "1", "--out", str(tmp_path / "runs")]) == 1
+    assert main([*words, "--jobs", "1", "--out", str(tmp_path / "runs")]) == 5
     folder = folder_of(tmp_path)
     assert [row["status"] for row in rows_of(folder)] == ["failed", "done"]
     (failure,) = (folder / "failures").iterdir()

@@ -141,7 +141,7 @@ def test_a_host_with_a_wrong_password_is_told_so(hosts: Hosts, broker: str) -> N
     stranger = broker.replace("alice", "mallory")
     process = hosts.start("one", "node", file, "--id", "n0", "--broker", stranger)
     output, _ = process.communicate(timeout=60.0)
-    assert process.returncode == 2, output
+    assert process.returncode == 4, output
     assert len(output.strip().splitlines()) == 1
     assert "password" in output
 
@@ -150,6 +150,6 @@ def test_a_host_that_cannot_reach_the_broker_is_told_where_it_looked(hosts: Host
     file = str(HERE / "two_hosts.toml")
     process = hosts.start("one", "node", file, "--id", "n0", "--broker", "mqtt://10.77.0.99:1883")
     output, _ = process.communicate(timeout=90.0)
-    assert process.returncode == 2, output
+    assert process.returncode == 3, output
     assert "10.77.0.99" in output
     assert len(output.strip().splitlines()) == 1

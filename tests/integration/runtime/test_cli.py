@@ -50,10 +50,10 @@ async def started(*commands: Coroutine[None, None, int]) -> list[asyncio.Task[in
     return tasks
 
 
-async def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+async def refusal(capsys: pytest.CaptureFixture[str], *words: str, code: int = 2) -> str:
     """The one line with which a command refuses."""
     capsys.readouterr()
-    assert await p2pfl(*words) == 2
+    assert await p2pfl(*words) == code
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     return lines[0]
@@ -94,7 +94,7 @@ async def test_a_second_node_with_a_living_ones_id_is_told_so(
     words = ("node", file, "--broker", broker.url, "--set", "stop.steps=1000", "--id")
     first = await started(*(p2pfl(*words, f"n{i}") for i in range(3)))
     await asyncio.sleep(2.0)
-    assert "'n0' is already alive" in await refusal(capsys, *words, "n0")
+    assert "'n0' is already alive" in await refusal(capsys, *words, "n0", code=4)
     assert await asyncio.gather(*first) == [0, 0, 0]
 
 
@@ -104,7 +104,7 @@ async def test_a_node_with_another_experiment_is_refused(
     words = ("node", file, "--broker", broker.url, "--set")
     first = await started(*(p2pfl(*words, "stop.steps=600", "--id", f"n{i}") for i in range(3)))
     await asyncio.sleep(1.5)
-    line = await refusal(capsys, *words, "training.learning_rate=0.03", "--id", "n1")
+    line = await refusal(capsys, *words, "training.learning_rate=0.03", "--id", "n1", code=4)
     assert "experiment" in line
     assert await asyncio.gather(*first) == [0, 0, 0]
 
@@ -116,7 +116,8 @@ async def test_what_is_wrong_with_a_node_is_one_line(
     line = await refusal(capsys, "node", file, "--id", "n7", *at)
     assert "'n7'" in line
     assert "n0, n1, n2" in line
-    line = await refusal(capsys, "node", file, "--id", "n0", "--run", "small-00000000", *at)
+    words = ("node", file, "--id", "n0", "--run", "small-00000000", *at)
+    line = await refusal(capsys, *words, code=4)
     assert "no run 'small-00000000'" in line
     assert "--broker" in await refusal(capsys, "node", file, "--id", "n0")
     line = await refusal(capsys, "node", file, "--id", "n0", "--password-env", "NOT_SET_HERE", *at)
@@ -130,7 +131,8 @@ async def test_a_broker_that_is_not_there_is_one_line(
     place = f"127.0.0.1:{free_port('127.0.0.1')}"
     command, *rest = words
     where = ("--out", str(tmp_path / "runs"))
-    line = await refusal(capsys, command, file, *rest, *where, "--broker", f"mqtt://{place}")
+    words = (command, file, *rest, *where, "--broker", f"mqtt://{place}")
+    line = await refusal(capsys, *words, code=3)
     assert f"broker {place} cannot be reached" in line
 
 
@@ -148,7 +150,7 @@ async def test_a_wrong_password_is_one_line_and_the_right_one_lets_in(
     command, *rest = words
     arguments = (command, file, *rest, "--broker", url, "--password-env", "ANNS")
     monkeypatch.setenv("ANNS", "wrong")
-    assert "password" in await refusal(capsys, *arguments)
+    assert "password" in await refusal(capsys, *arguments, code=4)
     if command == "run":
         monkeypatch.setenv("ANNS", "right")
         assert await p2pfl(*arguments, "--out", str(tmp_path / "runs")) == 0

@@ -130,11 +130,11 @@ async def test_a_false_token_and_unknown_code_are_refused(commands: Commands) ->
     address, token = line.split("#")
     other = token[:-6] + ("AAAAAA" if not token.endswith("AAAAAA") else "BBBBBB")
     wrong_password = await rest(await commands.start("a", "join", f"{address}#{other}"))
-    assert wrong_password[0] == 2
+    assert wrong_password[0] == 4
     assert "wrong or missing password" in wrong_password[1]
     other = ("A" if token[0] != "A" else "B") + token[1:]
     wrong_broker = await rest(await commands.start("a", "join", f"{address}#{other}"))
-    assert wrong_broker[0] == 2
+    assert wrong_broker[0] == 4
     assert "its certificate is another" in wrong_broker[1]
     code, words = await rest(await commands.start("a", "join", line))
     assert code == 2
@@ -144,9 +144,9 @@ async def test_a_false_token_and_unknown_code_are_refused(commands: Commands) ->
     assert code == 2
     assert "cannot import 'own'" in words
     taken = await rest(await commands.start("first", "join", line, "--allow", "own", "--id", "n0"))
-    assert taken[0] == 2
+    assert taken[0] == 4
     assert "'n0' is already alive" in taken[1]
     second = await commands.start("first", "join", line, "--allow", "own")
     assert "This machine is n1" in await said(second, "This machine")
     code, words = await rest(await commands.start("first", "join", line, "--allow", "own"))
-    assert (code, "all 2 places are taken" in words) == (2, True), words
+    assert (code, "all 2 places are taken" in words) == (4, True), words

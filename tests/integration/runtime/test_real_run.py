@@ -1,8 +1,6 @@
 """Whole runs with a process per node, over real brokers; things die and come back."""
 
 import asyncio
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -289,26 +287,3 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.mark.broker
-async def test_ctrl_c_ends_everything_within_seconds(tmp_path: Path) -> None:
-    file = tmp_path / "small.toml"
-    file.write_text(config_to_toml(experiment(stop={"time_s": 60.0}).config))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "import sys; from p2pfl.cli.main import main; sys.exit(main())"),
-        *("run", str(file), "--out", str(tmp_path / "runs")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=tmp_path,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    while b"training" not in await process.stdout.readline():
-        assert process.returncode is None
-    os.killpg(process.pid, signal.SIGINT)
-    async with asyncio.timeout(15.0):
-        _, errors = await process.communicate()
-    assert process.returncode == 130
-    assert errors.decode().strip() == "p2pfl: interrupted"
-    assert not (tmp_path / "runs").exists()

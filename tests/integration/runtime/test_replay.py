@@ -160,12 +160,12 @@ def test_the_command_records_and_repeats_and_tells_what_differs(
     assert (folder / "replay.jsonl").exists()
 
     (folder / "models" / "n0.safetensors").write_bytes(_with_one_more(folder, "n0"))
-    assert main(["simulate", "--replay", str(folder)]) == 1
+    assert main(["simulate", "--replay", str(folder)]) == 6
     assert "models      differ by at most 1 (n0)" in capsys.readouterr().out
 
     history = folder / RECORD / "n1-1.jsonl"
     history.write_text(history.read_text().replace('["train",9,', '["train",8,'))
-    assert main(["simulate", "--replay", str(folder)]) == 1
+    assert main(["simulate", "--replay", str(folder)]) == 6
     shown = capsys.readouterr().out
     assert "n1, life 1, at" in shown
     assert "recorded ['train', 8, 32, 4], replayed ['train', 9, 32, 4]" in shown

@@ -1,5 +1,6 @@
 """The command `p2pfl` itself: help at once, one line for a user's error, a traceback for ours."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from p2pfl.cli.main import COMMANDS, main, overview
 
 PROBE = """
 import argparse
-from p2pfl.errors import ConfigError, DataError, ProtocolError, RefusedError, TransportError
+from p2pfl.errors import *
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--code", type=int, default=0)
@@ -98,12 +99,15 @@ def test_a_command_that_is_not_installed_is_told(
     assert "there is no command 'probe' (p2pfl --help lists them)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", ["ConfigError", "DataError", "RefusedError", "TransportError"])
-def test_a_users_error_is_one_line_and_exit_code_2(
-    probe: Install, capsys: pytest.CaptureFixture[str], error: str
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [("ConfigError", 2), ("DataError", 2), ("TransportError", 3), ("RefusedError", 4)],
+)
+def test_an_error_that_is_not_ours_is_one_line_and_the_code_says_whose_it_is(
+    probe: Install, capsys: pytest.CaptureFixture[str], error: str, code: int
 ) -> None:
     probe(f"raise {error}('this is wrong;\\n  do that')")
-    assert main(["probe"]) == 2
+    assert main(["probe"]) == code
     shown = capsys.readouterr()
     assert shown.err == "p2pfl: this is wrong; do that\n"
     assert shown.out == ""
@@ -120,6 +124,53 @@ def test_an_interrupt_leaves_with_130(probe: Install, capsys: pytest.CaptureFixt
     probe("raise KeyboardInterrupt")
     assert main(["probe"]) == 130
     assert capsys.readouterr().err == "p2pfl: interrupted\n"
+
+
+def test_a_crash_of_a_node_leaves_with_1_and_its_traceback(
+    probe: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe("raise CrashError('node n1: ZeroDivisionError: x', 'Traceback ...\\n  in f\\n')")
+    assert main(["probe"]) == 1
+    shown = capsys.readouterr().err
+    assert shown == "Traceback ...\n  in f\np2pfl: node n1: ZeroDivisionError: x\n"
+
+
+def test_sigterm_leaves_with_143_in_the_order_of_ctrl_c(
+    probe: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    probe("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    assert main(["probe"]) == 143
+    assert capsys.readouterr().err == "p2pfl: told to stop by SIGTERM\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_cancels_an_event_loop_and_lets_it_take_its_leave(
+    probe: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe(
+        "import asyncio, os, signal\n"
+        "    async def live():\n"
+        "        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), 15)\n"
+        "        try:\n"
+        "            await asyncio.sleep(30)\n"
+        "        finally:\n"
+        "            await asyncio.sleep(0.01)\n"
+        "            print('left')\n"
+        "    asyncio.run(live())"
+    )
+    assert main(["probe"]) == 143
+    assert capsys.readouterr().out == "left\n"
+
+
+def test_sigterm_reaches_a_command_that_ignores_ctrl_c(probe: Install) -> None:
+    """As commands in the background of a script do."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        probe("import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)")
+        assert main(["probe"]) == 143
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_module_runs_like_the_command() -> None:

@@ -53,7 +53,7 @@ def test_the_exit_code_tells_of_a_row_that_does_not_hold(
     tmp_path: Path, measured: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured[0] = 2.0
-    assert main(["reproduce", "R1", "--out", str(tmp_path), "--format", "json"]) == 1
+    assert main(["reproduce", "R1", "--out", str(tmp_path), "--format", "json"]) == 6
     shown = json.loads(capsys.readouterr().out)
     assert (shown[0]["target"], shown[0]["ok"], shown[0]["rows"][0]["measured"]) == (
         "R1",
