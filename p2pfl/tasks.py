@@ -41,11 +41,14 @@ def trainer_of(
         base=base,
         keep=keep,
     )
-    batched = keep is None and config.simulation.trainer != "loop"
-    if batched and task.objective is None:
-        from p2pfl.learning.batched_trainer import BatchedTrainer
+    from p2pfl.learning.batched_trainer import BatchedTrainer, best_device
 
-        return BatchedTrainer(task, device=config.simulation.device)
+    alone = keep is not None
+    device = best_device(config.runtime.device if alone else config.simulation.device)
+    # A single node on a CPU has nothing to batch.
+    batched = device != "cpu" if alone else config.simulation.trainer != "loop"
+    if batched and task.objective is None:
+        return BatchedTrainer(task, device=device)
     from p2pfl.learning.loop_trainer import LoopTrainer
 
     why = ("trains one model at a time: the model has a training step of its own",)

@@ -108,8 +108,11 @@ def _read(hint: object, value: object, place: Place) -> object:
     """A value of the annotated type, or the error that says what is allowed."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, types.UnionType}:
-        (inner,) = (each for each in arguments if each is not type(None))
-        return _read(inner, value, place)
+        inner = [each for each in arguments if each is not type(None)]
+        words = [each for each in inner if get_origin(each) is Literal]
+        # A word or a number: what is no word is to be the number.
+        chosen = words if words and isinstance(value, str) else [e for e in inner if e not in words]
+        return _read(chosen[0], value, place)
     if origin is Literal:
         return _read_choice(arguments, value, place)
     if origin is tuple:

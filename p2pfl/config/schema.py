@@ -42,6 +42,7 @@ __all__ = [
     "NetworkConfig",
     "NetworkPartitionConfig",
     "PartitionConfig",
+    "RuntimeConfig",
     "SimulationConfig",
     "StalenessConfig",
     "StopConfig",
@@ -242,10 +243,22 @@ class SimulationConfig:
     """auto: batched. The loop is bit for bit what real nodes compute, the batched trainer the
     same up to rounding and an order of magnitude faster."""
     device: str = "cpu"
-    """Where the batched trainer works: cpu, cuda or cuda:1."""
+    """Where the batched trainer works: cpu, cuda, cuda:1, or auto (CUDA, else the CPU)."""
     rounds: Literal["auto", "events"] = "auto"
     """auto: a synchronous run in which nothing is left to chance is computed round by round, for
     all nodes at once, with the same result; events: always event by event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """How each machine of a real run computes; machines may differ."""
+
+    device: str = "cpu"
+    """Where a node trains: cpu, cuda, cuda:1, or auto (CUDA where it is, else the CPU). Bits
+    are those of the simulator's loop on the CPU only: what is to be replayed runs there."""
+    threads: int | Literal["auto"] = 1
+    """Threads of each node; auto: the cores divided by the node processes of this machine. One is
+    fastest for small models, and what gives the same bits everywhere; a record is made with one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +343,7 @@ class ExperimentConfig:
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     checkpoint: CheckpointConfig = CheckpointConfig()
     simulation: SimulationConfig = SimulationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     broker: BrokerConfig = BrokerConfig()
     health: HealthConfig = HealthConfig()

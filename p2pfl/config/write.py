@@ -40,8 +40,8 @@ def config_to_toml(config: ExperimentConfig) -> str:
 def config_digest(config: ExperimentConfig) -> str:
     """16 hex digits over everything that the nodes of one run must agree on.
 
-    Left out are `LOCAL_KEYS`, `[comparison]`, `[simulation]` and `[health]`. A topology file
-    counts by its content, not by its path: the same graph may lie elsewhere on another machine.
+    Left out are `LOCAL_KEYS`, `[comparison]`, `[simulation]`, `[runtime]` and `[health]`. A
+    topology file counts by its content, not by its path: the same graph may lie elsewhere.
 
     Raises:
         ConfigError: the topology file cannot be read.
@@ -49,7 +49,8 @@ def config_digest(config: ExperimentConfig) -> str:
     # Reading it once more turns whole numbers into floats where floats are meant: 1 is 1.0.
     same = read_dataclass(ExperimentConfig, _table(config), Place(config.name))
     mapping = _table(same)
-    del mapping["comparison"], mapping["simulation"], mapping["health"]
+    for section in ("comparison", "simulation", "runtime", "health"):
+        del mapping[section]
     for section, keys in LOCAL_KEYS.items():
         table = mapping[section]
         assert isinstance(table, dict)

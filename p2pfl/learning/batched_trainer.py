@@ -348,13 +348,24 @@ class BatchedTrainer:
         return _NUMBERS["cpu" if self._device.type == "cpu" else "cuda"]
 
 
+def best_device(name: str) -> str:
+    """The device that a name means: "auto" is CUDA where this machine has it, else the CPU.
+
+    Apple's MPS is not chosen: it has no float64, in which scores are added up.
+    """
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _device(name: str) -> torch.device:
     try:
+        name = best_device(name)
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
-            f"simulation.device is {name!r}, which this machine does not offer ({reason})"
+            f"device is {name!r}, which this machine does not offer ({reason})"
         ) from error
     return device

@@ -9,6 +9,12 @@ import torch
 from p2pfl.algorithms.rows import ALONE, Spread
 
 
+def use_threads(count: int) -> None:
+    """So many threads for operations that the calling thread begins, from now on."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One thread in here, as many as before afterwards.

@@ -142,6 +142,11 @@ def _warm(job: Job) -> None:
     import p2pfl.runtime.process
     import p2pfl.transport.mqtt
 
+    if job.experiment.get("runtime", {}).get("device", "cpu") != "cpu":
+        # A process that has used CUDA cannot fork children that use it.
+        import p2pfl.learning.batched_trainer
+
+        return
     kinds = (str(job.experiment[part]["kind"]) for part in ("data", "model"))
     if any(":" in kind for kind in kinds):
         import p2pfl.learning.loop_trainer  # noqa: F401 - the same.

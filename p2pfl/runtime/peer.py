@@ -7,6 +7,7 @@ from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
 from p2pfl.places import Place
 from p2pfl.runtime.company import Company
+from p2pfl.runtime.cores import CoreShare
 from p2pfl.runtime.health import Health, Organs
 from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
@@ -49,13 +50,13 @@ async def run_node(
     """
     place = experiment.place(node_id)
     node = place.node
-    if trainer is None:
-        # A server holds no data, but needs the model; any one node's data will do to make it.
-        only = (node if place.learns else experiment.learners[0],)
-        trainer = await asyncio.to_thread(experiment.make_trainer, only=only)
+    trainer = trainer or await asyncio.to_thread(_trainer_of, experiment, place)
     config = experiment.config
     machine = experiment.make_node(node, run=transport.run, trainer=trainer, x0=trainer.initial())
-    worker = Worker(node, trainer, Pace(config.compute, seed=config.seed, node=node))
+    # A record is repeated by the loop, whose bits are those of one thread.
+    cores = CoreShare(config.runtime.threads if record is None else 1)
+    pace = Pace(config.compute, seed=config.seed, node=node)
+    worker = Worker(node, trainer, pace, threads=cores.threads)
     keeper = None
     if checkpoints is not None:
         every_s = config.checkpoint.every_s
@@ -81,9 +82,15 @@ async def run_node(
         )
     membership = _membership(experiment, place, trainer)
     try:
-        return await life.live(membership, go=go, since_s=since_s)
+        with cores:
+            return await life.live(membership, go=go, since_s=since_s)
     finally:
         life.close()
+
+
+def _trainer_of(experiment: Experiment, place: Place) -> Trainer:
+    """A server holds no data, but needs the model; any one node's data will do to make it."""
+    return experiment.make_trainer(only=(place.node if place.learns else experiment.learners[0],))
 
 
 def _membership(experiment: Experiment, place: Place, trainer: Trainer) -> Membership:

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
@@ -54,7 +56,10 @@ class Pace:
 class Worker:
     """Trains and evaluates for one node, in order of asking, off the event loop."""
 
-    def __init__(self, node: NodeId, trainer: Trainer, pace: Pace) -> None:
+    def __init__(
+        self, node: NodeId, trainer: Trainer, pace: Pace, *, threads: Callable[[], int] = lambda: 1
+    ) -> None:
+        """`threads`: how many one training or evaluation may use, asked before each."""
         self.pace = pace
         self.trained_s = 0.0
         """Seconds from asking to outcome, without the sleeps."""
@@ -65,6 +70,7 @@ class Worker:
         """When the last update was done, on the event loop's clock."""
         self._node = node
         self._trainer = trainer
+        self._threads = threads
         self._momentum: Vector | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"p2pfl {node} worker")
 
@@ -85,7 +91,7 @@ class Worker:
             proximal=effect.proximal,
         )
         begun_s = loop.time()
-        (outcome,) = await loop.run_in_executor(self._thread, self._trainer.train, [job])
+        outcome = await loop.run_in_executor(self._thread, self._train, job)
         done_s = loop.time()
         self.trained_s += done_s - begun_s
         rest_s = self.pace.rest_s(effect.steps, done_s - begun_s)
@@ -117,7 +123,20 @@ class Worker:
         """Begin nothing more; what the thread is at ends by itself."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def _train(self, job: TrainJob) -> TrainOutcome:
+        self._use_threads()
+        (outcome,) = self._trainer.train([job])
+        return outcome
+
+    def _use_threads(self) -> None:
+        """Quadratics need no torch, and it is not loaded for them."""
+        if "torch" in sys.modules:
+            from p2pfl.learning.threads import use_threads
+
+            use_threads(self._threads())
+
     def _evaluate(self, vector: Vector) -> tuple[Score, float]:
+        self._use_threads()
         begun_s = perf_counter()
         (score,) = self._trainer.evaluate([vector], [self._node])
         return score, perf_counter() - begun_s

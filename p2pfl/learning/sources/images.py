@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from p2pfl.errors import DataError
 from p2pfl.learning.dataset import Dataset, Scaling
+from p2pfl.learning.decoded import decoded
 from p2pfl.learning.sources.folders import data_folders, find_file, find_folder
 from p2pfl.learning.sources.idx import read_idx
 from p2pfl.learning.sources.openml import Fetch, cached_images, fetch_openml
@@ -64,7 +65,11 @@ def _read(folder: Path, images_file: str, labels_file: str) -> _Part:
     images_path, labels_path = find_file(folder, images_file), find_file(folder, labels_file)
     assert images_path is not None
     assert labels_path is not None
-    images, labels = read_idx(images_path, axes=3), read_idx(labels_path, axes=1)
+    arrays = decoded(
+        [images_path, labels_path],
+        lambda: {"images": read_idx(images_path, axes=3), "labels": read_idx(labels_path, axes=1)},
+    )
+    images, labels = arrays["images"], arrays["labels"]
     if len(images) != len(labels):
         raise DataError(f"{labels_path}: {len(labels)} labels for {len(images)} images")
     return images, labels

@@ -7,6 +7,8 @@ import numpy as np
 
 from p2pfl.errors import DataError
 from p2pfl.learning.dataset import Dataset, dataset_from_arrays
+from p2pfl.learning.decoded import decoded
+from p2pfl.types import Array
 
 
 def load_npz(path: Path) -> Dataset:
@@ -19,9 +21,7 @@ def load_npz(path: Path) -> Dataset:
         DataError: The file is missing, torn, pickled, or lacks x or y.
     """
     try:
-        # Opened here: of a torn file numpy leaves its own handle open.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        arrays = decoded([path], lambda: _read(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
@@ -38,3 +38,9 @@ def load_npz(path: Path) -> Dataset:
         ids=arrays.get("ids"),
         classes=int(arrays["classes"]) if "classes" in arrays else None,
     )
+
+
+def _read(path: Path) -> dict[str, Array]:
+    # Opened here: of a torn file numpy leaves its own handle open.
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}

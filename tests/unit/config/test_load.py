@@ -1,5 +1,7 @@
 """The experiment file: what it may say, and the one line that refuses the rest."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -237,3 +239,23 @@ def test_nothing_where_a_value_belongs_is_refused() -> None:
 def test_a_wrong_optional_value_is_told_without_its_absence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"stop\.time_s is \"x\"; allowed: a number$"):
         load_config(write(tmp_path, MINIMAL.replace("time_s = 10", 'time_s = "x"')))
+
+
+@pytest.mark.parametrize("threads", ["auto", 1, 8])
+def test_a_key_may_be_a_word_or_a_number(threads: object) -> None:
+    table = {**tomllib.loads(MINIMAL), "runtime": {"threads": threads}}
+    assert config_from_mapping(table, source="here").runtime.threads == threads
+
+
+@pytest.mark.parametrize(
+    ("threads", "words"),
+    [
+        ("aut", 'runtime.threads is "aut"; did you mean "auto"?'),
+        (0, "runtime.threads is 0; allowed: at least 1"),
+        (1.5, "runtime.threads is 1.5; allowed: a whole number"),
+    ],
+)
+def test_what_is_neither_the_word_nor_a_number_is_refused(threads: object, words: str) -> None:
+    table = {**tomllib.loads(MINIMAL), "runtime": {"threads": threads}}
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        config_from_mapping(table, source="here")

@@ -178,6 +178,7 @@ def test_a_digest_is_16_hex_digits_and_the_same_in_every_process(tmp_path: Path)
         {"data.folder": "/elsewhere"},
         {"compute.trace": "/elsewhere/devices.csv"},
         {"comparison.algorithms": []},
+        {"runtime.threads": "auto", "runtime.device": "auto"},
     ],
 )
 def test_what_may_differ_between_machines_leaves_the_digest_alone(

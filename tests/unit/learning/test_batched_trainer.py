@@ -327,7 +327,7 @@ def test_a_trainer_describes_what_the_loop_describes() -> None:
 
 def test_a_device_that_is_not_there_is_refused_in_one_line() -> None:
     for name in ("cuda:99", "abacus"):
-        with pytest.raises(ConfigError, match=f"simulation.device is '{name}'"):
+        with pytest.raises(ConfigError, match=f"device is '{name}'"):
             BatchedTrainer(TASK, device=name)
 
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from p2pfl.config.schema import ComputeConfig
 from p2pfl.learning.trainer import Score, TrainJob, TrainOutcome
@@ -104,3 +105,25 @@ async def test_an_evaluation_tells_what_it_took() -> None:
     worker.close()
     assert score == Score(math.pi)
     assert 0.0 <= took_s == worker.evaluated_s
+
+
+async def test_each_training_and_evaluation_asks_how_many_threads_it_may_use() -> None:
+    asked = iter([2, 3])
+    found = []
+
+    class Looking(Counting):
+        def train(self, jobs: object) -> list[TrainOutcome]:
+            found.append(torch.get_num_threads())
+            return super().train(jobs)
+
+        def evaluate(self, vectors: object, nodes: object) -> list[Score]:
+            found.append(torch.get_num_threads())
+            return super().evaluate(vectors, nodes)
+
+    before = torch.get_num_threads()
+    worker = Worker(N0, Looking(), pace(), threads=lambda: next(asked))
+    await worker.train(effect(1))
+    await worker.evaluate(np.zeros(2, np.float32))
+    worker.close()
+    torch.set_num_threads(before)
+    assert found == [2, 3]
