@@ -50,7 +50,8 @@ async def run_node(
     """
     place = experiment.place(node_id)
     node = place.node
-    trainer = trainer or await asyncio.to_thread(_trainer_of, experiment, place)
+    if trainer is None:
+        trainer = await asyncio.to_thread(_trainer_of, experiment, place)
     config = experiment.config
     machine = experiment.make_node(node, run=transport.run, trainer=trainer, x0=trainer.initial())
     # A record is repeated by the loop, whose bits are those of one thread.
