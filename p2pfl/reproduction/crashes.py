@@ -4,7 +4,8 @@ A dead neighbour's last model acts as one more objective that anchors everyone, 
 staleness leaves it out, hard. Errors are those of the survivors, against the survivors' optimum.
 """
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -64,6 +65,7 @@ def reproduce(*, quick: bool, tell: Tell) -> Reproduction:
             measured=found[_DISCOUNT] / bounded, must="at most",
             source="the dead are left out under it too"),
     ]  # fmt: skip
+    rows += _push_sum_rows(nodes, time_s, tell)
     return Reproduction(rows=tuple(rows), charts=(_chart(lines),))
 
 
@@ -75,6 +77,30 @@ _MIXING: Final[dict[str, dict[str, Any]]] = {
     _UNBOUNDED: {"staleness": {"policy": "none"}},
     _DISCOUNT: {"staleness": {"policy": "discount", "metric": "missed"}},
 }
+
+
+_UNNOTICED: Final = {"suspect_grace_s": 1e6, "liveness_floor_s": 1e6}
+_Must = Literal["at most", "at least"]
+_PUSH_SUM: Final[tuple[tuple[str, dict[str, object], _Must, float], ...]] = (
+    ("push-sum", {}, "at most", 0.1),
+    ("push-sum without window and bound", {"window": 0, "step_max": 1e9}, "at least", 1e3),
+)
+"""What it is, what it changes in the file, and what its error must be."""
+
+
+def _push_sum_rows(nodes: int, time_s: float, tell: Tell) -> Iterator[Row]:
+    """Nobody notices a death here: who pushes to the dead for ever gives all his mass away."""
+    for title, chosen, must, limit in _PUSH_SUM:
+        tell(title)
+        tables: dict[str, dict[str, Any]] = {
+            "algorithm": {"kind": "push_sum", "step": "x", **chosen},
+            "staleness": _UNNOTICED,
+        }
+        experiment = _crashing(nodes, time_s, tables)
+        error = _error(experiment, simulate(experiment))
+        source = "one push per link is lost" if must == "at most" else "mass ends at the dead"
+        yield Row(what=f"error: {title}, deaths unnoticed", expected=limit, measured=error,
+                  must=must, source=source)  # fmt: skip
 
 
 def _crashing(nodes: int, time_s: float, tables: dict[str, dict[str, Any]]) -> Experiment:
