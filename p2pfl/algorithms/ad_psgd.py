@@ -9,7 +9,7 @@ it waits for an answer itself, and trains on meanwhile: no pair can block anothe
 graph. An ask whose answer is lost is repeated with the next update.
 
 Where all edges are used alike, each node's data counts as often as it makes an update: slow nodes'
-data is forgotten in part.
+data is forgotten in part. Steps by `elapsed` time even that out.
 
 Source: Lian, Zhang, Zhang, Liu, "Asynchronous decentralized parallel stochastic gradient descent",
 ICML 2018. There averaging is atomic, and a bipartite graph keeps it from blocking.
@@ -17,11 +17,12 @@ ICML 2018. There averaging is atomic, and a bipartite graph keeps it from blocki
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 
 from p2pfl.algorithms.base import (
+    NOWHERE,
     Advance,
     BaseAlgorithm,
     Beside,
@@ -33,6 +34,7 @@ from p2pfl.algorithms.base import (
     Surroundings,
     TrainPlan,
 )
+from p2pfl.algorithms.elapsed import STEP_MAX, update_counts
 from p2pfl.algorithms.fixed_point import (
     BITS,
     Mass,
@@ -78,6 +80,8 @@ class Pairing(NamedTuple):
     accounts: Mapping[NodeId, Account] = {}
     asked: NodeId | None = None
     """Whose answer is awaited."""
+    since_s: float | None = None
+    """When the update before ended, on the own clock."""
     back: bool = False
     """This life is not the first: what others have taken before it began is not its own."""
 
@@ -86,7 +90,13 @@ class Pairing(NamedTuple):
 class ADPSGD(BaseAlgorithm[Pairing]):
     """Pairwise averaging over directed messages."""
 
-    seed: int = 0
+    step: Literal["x", "elapsed"] = "x"
+    """x: updates count as they were trained; elapsed: by the time that they took."""
+    reference_s: float | None = None
+    """Elapsed: seconds of an update that counts once; None: a plain node's update."""
+    step_max: float = STEP_MAX
+    """Elapsed: the most that an update may count."""
+    place: Surroundings = NOWHERE
 
     @property
     def capabilities(self) -> Capabilities:
@@ -94,8 +104,8 @@ class ADPSGD(BaseAlgorithm[Pairing]):
         return Capabilities(reacts=True, beside=Beside("uint32"))
 
     def at(self, place: Surroundings) -> Self:
-        """With the run's seed."""
-        return replace(self, seed=place.seed)
+        """With the run's seed, and how long an update is."""
+        return replace(self, place=place)
 
     def initial(self, x0: Vector) -> Pairing:
         """Every node starts from x0."""
@@ -142,19 +152,27 @@ class ADPSGD(BaseAlgorithm[Pairing]):
         self, state: Pairing, local: Local, neighbours: Sequence[Neighbour]
     ) -> Advance[Pairing]:
         """Train on from x."""
-        return Advance(state._replace(start=state.x), train=TrainPlan(state.x))
+        since_s = local.now_s if state.since_s is None else state.since_s
+        return Advance(state._replace(start=state.x, since_s=since_s), train=TrainPlan(state.x))
 
     def finish(
         self, state: Pairing, local: Local, neighbours: Sequence[Neighbour], trained: Vector
     ) -> Finish[Pairing]:
         """Add the update to x, and ask a random neighbour, or the same one again."""
         assert state.start is not None
-        mass = state.mass + mass_of(trained - state.start)
-        after = state._replace(mass=mass, x=vector_of(mass), start=None)
+        moved = trained - state.start
+        if self.step == "elapsed":
+            moved *= np.float32(
+                update_counts(
+                    local, state.since_s, self.reference_s, self.place, most=self.step_max
+                )
+            )
+        mass = state.mass + mass_of(moved)
+        after = state._replace(mass=mass, x=vector_of(mass), start=None, since_s=local.now_s)
         living = [n.peer for n in neighbours if n.live]
         asked = state.asked if state.asked in living else None
         if asked is None and living:
-            chosen = draw(self.seed, local.node, "pair", local.version) * len(living)
+            chosen = draw(self.place.seed, local.node, "pair", local.version) * len(living)
             asked = living[int(chosen)]
             account = after.accounts.get(asked, self._first(after, asked))
             account = account._replace(asks=account.asks + 1)

@@ -7,7 +7,7 @@ versions.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from p2pfl.algorithms.rounds import Rounds
 from p2pfl.messages import ModelMessage, Neighbour
@@ -84,6 +84,10 @@ class Surroundings(NamedTuple):
     """Seconds that the experiment file makes of a plain node's update: the same at all nodes."""
 
 
+NOWHERE: Final = Surroundings(NodeId(""))
+"""Of a rule that has not been told where it stands."""
+
+
 class TrainPlan(NamedTuple):
     """Where local training starts, and what is added to each gradient."""
 
@@ -126,7 +130,8 @@ class Finish(NamedTuple, Generic[S]):
 
     state: S
     outgoing: Sequence[Outgoing]
-    mixed: bool = False
+    mixed: bool | frozenset[NodeId] = False
+    """As in `Advance`."""
 
 
 class Heard(NamedTuple, Generic[S]):

@@ -34,6 +34,7 @@ from typing import Final, Literal, NamedTuple, Self
 import numpy as np
 
 from p2pfl.algorithms.base import (
+    NOWHERE,
     Advance,
     BaseAlgorithm,
     Beside,
@@ -45,7 +46,7 @@ from p2pfl.algorithms.base import (
     Surroundings,
     TrainPlan,
 )
-from p2pfl.algorithms.elapsed import STEP_MAX, elapsed_steps
+from p2pfl.algorithms.elapsed import STEP_MAX, update_counts
 from p2pfl.algorithms.fixed_point import (
     BITS,
     Mass,
@@ -66,9 +67,6 @@ _PUSHED_MAX: Final = 1 << (BITS + 10)
 _HELD_MAX: Final = 1 << (2 * BITS + 21)
 """|x| is cut at 2 million: beyond it lie a learning rate that is too large, or sums that somebody
 has made up."""
-
-
-_NOWHERE: Final = Surroundings(NodeId(""))
 
 
 class Out(NamedTuple):
@@ -122,7 +120,7 @@ class RobustPushSum(BaseAlgorithm[PushState]):
     """The largest s_i, and the largest s_i / y_i: what one update may count for the model."""
     scale: float = 1.0
     """c_i, by which the local update counts."""
-    place: Surroundings = _NOWHERE
+    place: Surroundings = NOWHERE
 
     @property
     def capabilities(self) -> Capabilities:
@@ -229,9 +227,9 @@ class RobustPushSum(BaseAlgorithm[PushState]):
             return 1.0
         if self.step == "y":
             return inf
-        assert state.since_s is not None
-        reference_s = self.place.update_s if self.reference_s is None else self.reference_s
-        elapsed = elapsed_steps(local.now_s - state.since_s, reference_s, most=self.step_max)
+        elapsed = update_counts(
+            local, state.since_s, self.reference_s, self.place, most=self.step_max
+        )
         return min(state.owed + elapsed, self.step_max)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_ty
 
 from p2pfl.algorithms.ad_psgd import ADPSGD
 from p2pfl.algorithms.base import Algorithm, Capabilities
+from p2pfl.algorithms.consume_once import ConsumeOnce
 from p2pfl.algorithms.d2 import D2
 from p2pfl.algorithms.dpsgd import DPSGD
 from p2pfl.algorithms.dsgdm import DSGDm
@@ -24,6 +25,7 @@ from p2pfl.algorithms.gossip_learning import GossipLearning
 from p2pfl.algorithms.gradient_tracking import GradientTracking
 from p2pfl.algorithms.local import LocalOnly
 from p2pfl.algorithms.local_sgd import LocalSGD
+from p2pfl.algorithms.mix_on_receive import MixOnReceive
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.algorithms.push_sum import RobustPushSum
 from p2pfl.algorithms.qg_dsgdm import QGDSGDm
@@ -63,6 +65,8 @@ GOSSIPS: Final[Mapping[str, Gossip]] = {
     "track_mix": Gossip("TrackMix", TrackMix),
     "ad_psgd": Gossip("AD-PSGD", ADPSGD),
     "gossip_learning": Gossip("gossip learning", GossipLearning),
+    "consume_once": Gossip("consume-once mixing", ConsumeOnce),
+    "mix_on_receive": Gossip("mixing on receipt", MixOnReceive),
     "epidemic": Gossip("epidemic learning", Epidemic),
     "sgp": Gossip("SGP", SGP),
     "push_sum": Gossip("RobustPushSum", RobustPushSum),

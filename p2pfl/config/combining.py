@@ -52,7 +52,7 @@ class AlgorithmConfig:
     window: int | None = None
     """RobustPushSum: pushes to one hearer that may be unacknowledged; 0: any number."""
     step: Literal["x", "elapsed", "y"] | None = None
-    """RobustPushSum: how far a node steps; see its class."""
+    """RobustPushSum, AD-PSGD, consume-once: how far a node steps; see its class."""
     reference_s: float | None = None
     """Step "elapsed": seconds of an update that counts once; slower ones count more."""
     step_max: float | None = None

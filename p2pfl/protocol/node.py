@@ -201,7 +201,7 @@ class Node:
         local = self._local(now, self._update_steps, event.loss)
         done = self.algorithm.finish(self.state, local, sight.neighbours, frozen(event.vector))
         if done.mixed:
-            self._record(sight, effects)
+            self._record(self.neighbourhood.used(sight, done.mixed), effects)
         self.state = done.state
         self.version += 1
         self.steps += self._update_steps

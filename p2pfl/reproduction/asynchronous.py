@@ -5,7 +5,7 @@ numbers are those of `p2pfl.theory` for this very instance: exact fixed points w
 has one, the resting point of the mean field elsewhere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -51,7 +51,6 @@ def reproduce(*, quick: bool, tell: Tell) -> Reproduction:
     """The bias table, the rates of waiting, and the speed law."""
     nodes, time_s = (8, QUICK_S) if quick else (16, LONG_S)
     rows = list(_bias_rows(_cases(), nodes, time_s, quick=quick, tell=tell))
-    rows.append(_by_elapsed_time(rows, nodes, time_s, tell=tell))
     rows += _waiting_rows(
         nodes, time_s=time_s, tell=tell, bounds=(0.0,) if quick else (0.0, 2.0, 8.0)
     )
@@ -152,19 +151,24 @@ def _cases() -> Iterator[_Case]:
                         quick=title in _QUICK)  # fmt: skip
 
 
-_PLAIN: Final = "push-sum, plain steps"
-_ELAPSED: Final = "push-sum, steps by elapsed time"
 _IN_THE_MEAN: Final[dict[str, dict[str, Any]]] = {
+    "consume-once": {"kind": "consume_once"},
+    "consume-once, steps by elapsed time": {"kind": "consume_once", "step": "elapsed"},
+    "mixing on receipt": {"kind": "mix_on_receive"},
     "AD-PSGD": {"kind": "ad_psgd"},
+    "AD-PSGD, steps by elapsed time": {"kind": "ad_psgd", "step": "elapsed"},
     "gossip learning": {"kind": "gossip_learning"},
     "FedAsync, alpha 0.05": {"kind": "fedasync", "alpha": 0.05},
     "FedBuff, 8 updates": {"kind": "fedbuff", "buffer_size": 8, "server_learning_rate": 0.3},
-    _PLAIN: {"kind": "push_sum", "step": "x"},
+    "push-sum, plain steps": {"kind": "push_sum", "step": "x"},
+    "push-sum, steps by elapsed time": {"kind": "push_sum", "step": "elapsed"},
     "push-sum, steps by mass": {"kind": "push_sum", "step": "y"},
 }
 
 
-_QUICK: Final = ("AD-PSGD", _PLAIN, "push-sum, steps by mass")
+_QUICK: Final = (
+    "consume-once", "mixing on receipt", "AD-PSGD", "push-sum, steps by elapsed time"
+)  # fmt: skip
 
 
 def _bias_rows(
@@ -181,21 +185,6 @@ def _bias_rows(
             measured = measured_bias(experiment, simulate(experiment))
         yield Row(what=f"bias: {case.title}", expected=case.expected(experiment, time_s),
                   measured=measured, source=case.source)  # fmt: skip
-
-
-def _by_elapsed_time(rows: Sequence[Row], nodes: int, time_s: float, *, tell: Tell) -> Row:
-    """No law says how much is left at steps of this size; most of what plain ones have is gone."""
-    tell(_ELAPSED)
-    (plain,) = (row.measured for row in rows if row.what == f"bias: {_PLAIN}")
-    algorithm = {"kind": "push_sum", "step": "elapsed"}
-    experiment = quadratics(nodes=nodes, slow=nodes // 2, time_s=time_s, algorithm=algorithm)
-    return Row(
-        what=f"bias: {_ELAPSED}",
-        expected=0.5 * plain,
-        measured=settled_bias(experiment),
-        must="at most",
-        source="half of that with plain steps",
-    )
 
 
 def _waiting_rows(

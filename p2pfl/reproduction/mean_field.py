@@ -9,9 +9,10 @@ from p2pfl.algorithms.push_sum import RobustPushSum
 from p2pfl.experiment import Experiment
 from p2pfl.reproduction.quadratics import task_of
 from p2pfl.reproduction.standin import update_s
-from p2pfl.theory.bias import Scheme, mix_on_receive, pairwise
+from p2pfl.theory.bias import Scheme, consume_once, mix_on_receive
+from p2pfl.theory.pairs import resting_pairs
 from p2pfl.theory.push_sum import push_sum
-from p2pfl.theory.quadratics import Real
+from p2pfl.theory.quadratics import Real, relative_error, weighted_optimum
 from p2pfl.theory.rest import resting_bias
 
 
@@ -22,8 +23,35 @@ def mean_field_bias(experiment: Experiment) -> float | None:
 
 
 def _pairwise(experiment: Experiment) -> float:
-    """AD-PSGD, whose steps count as often as they are made."""
-    return _resting(experiment, pairwise(_linked(experiment), _rates(experiment)))
+    """AD-PSGD, whose steps count as often as they are made, or by the time that they took."""
+    task, rates = task_of(experiment), _rates(experiment)
+    models = resting_pairs(
+        _linked(experiment), rates, task.curvature, task.optima,
+        learning_rate=experiment.config.training.learning_rate,
+        steps=_drift(experiment) / rates,
+    )  # fmt: skip
+    wanted = weighted_optimum(task.curvature, task.optima)
+    return relative_error(models, optimum=wanted, optima=task.optima)
+
+
+def _once(experiment: Experiment) -> float:
+    """Consume-once: the slower of two sets the pace of their link."""
+    scheme = consume_once(experiment.topology.matrix(), _rates(experiment))
+    return _resting(experiment, Scheme(scheme.mixing_rates, _drift(experiment)))
+
+
+def _on_receipt(experiment: Experiment) -> float:
+    """Mixing on receipt: the sender sets the pace."""
+    return _resting(experiment, mix_on_receive(experiment.topology.matrix(), _rates(experiment)))
+
+
+def _drift(experiment: Experiment) -> Real:
+    """Steps per second times their size; by elapsed time all step as far in a second."""
+    rule, rates = experiment.rule, _rates(experiment)
+    if getattr(rule, "step", "x") == "x":
+        return rates
+    plain_s = experiment.config.compute.step_s or 1.0
+    return np.full(len(rates), 1.0 / (getattr(rule, "reference_s", None) or plain_s))
 
 
 def _half_of_what_comes(experiment: Experiment) -> float:
@@ -38,31 +66,37 @@ def _half_of_what_comes(experiment: Experiment) -> float:
 def _push_sum(experiment: Experiment) -> float | None:
     """By the kind of its step; shares are those of the sender's own degree.
 
-    Steps by elapsed time have no law here: as slow as they are long, they meet a mass that has been
-    mixed a few times only, and what the mean field expects was off by 10 % to 100 %. Without a
-    window fast nodes starve, and what then bounds their steps has none either.
+    Without a window fast nodes starve, and what then bounds their steps has no law; nor has a mass
+    that waits for acknowledgements while it scales the steps.
     """
     linked, rule = _linked(experiment), experiment.rule
     assert isinstance(rule, RobustPushSum)
     windowed = rule.pushes_max > 0
-    if (rule.step, windowed) not in {("x", True), ("y", False)}:
+    if windowed == (rule.step == "y"):
         return None
     shares = linked / (1.0 + linked.sum(axis=0))
     scheme = push_sum(shares, _rates(experiment), step=rule.step, windowed=windowed)
-    return _resting(experiment, scheme)
+    return _resting(experiment, scheme, mixed_meanwhile=True)
 
 
 _LAWS: Final[Mapping[str, Callable[[Experiment], float | None]]] = {
     "ad_psgd": _pairwise,
+    "consume_once": _once,
+    "mix_on_receive": _on_receipt,
     "gossip_learning": _half_of_what_comes,
     "push_sum": _push_sum,
 }
 
 
-def _resting(experiment: Experiment, scheme: Scheme) -> float:
-    task = task_of(experiment)
-    rate = experiment.config.training.learning_rate
-    return resting_bias(scheme, task.curvature, task.optima, learning_rate=rate)
+def _resting(experiment: Experiment, scheme: Scheme, *, mixed_meanwhile: bool = False) -> float:
+    """`mixed_meanwhile`: a node's mass is mixed by others while it trains from what it was."""
+    return resting_bias(
+        scheme,
+        task_of(experiment).curvature,
+        task_of(experiment).optima,
+        learning_rate=experiment.config.training.learning_rate,
+        update_rates=_rates(experiment) if mixed_meanwhile else None,
+    )
 
 
 def _rates(experiment: Experiment) -> Real:

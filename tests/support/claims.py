@@ -130,6 +130,17 @@ CLAIMS: Mapping[str, Claim] = {
         time_s=600.0,
         survives=0.1,
     ),
+    "consume_once": Claim(
+        in_proportion_to_speed,
+        tables={"topology": {"kind": "hypercube"}, "training": {"learning_rate": 0.01}},
+        time_s=800.0,
+    ),
+    "mix_on_receive": Claim(
+        in_proportion_to_speed_squared,
+        tables={"topology": {"kind": "hypercube"}, "training": {"learning_rate": 0.01}},
+        time_s=800.0,
+        survives=0.1,
+    ),
     "gossip_learning": Claim(
         in_proportion_to_speed,
         tables={"training": {"learning_rate": 0.02}},

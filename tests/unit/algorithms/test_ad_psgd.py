@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfl.algorithms.ad_psgd import ADPSGD, ASK, Pairing
-from p2pfl.algorithms.base import Local, Outgoing
+from p2pfl.algorithms.base import NOWHERE, Local, Outgoing
 from p2pfl.algorithms.fixed_point import BITS, difference, mass_of
 from p2pfl.messages import Header, Incarnation, ModelMessage, Neighbour
 from p2pfl.types import NodeId, Vector
@@ -25,7 +25,7 @@ class Pair:
     """Two nodes and the messages between them, delivered as a test likes."""
 
     def __init__(self, a: float, b: float) -> None:
-        self.rule = ADPSGD(seed=5)
+        self.rule = ADPSGD(place=NOWHERE._replace(seed=5))
         self.states = {A: self.rule.initial(vector(a)), B: self.rule.initial(vector(b))}
         self.lives = {A: FIRST, B: FIRST}
         self.sent: list[tuple[NodeId, ModelMessage]] = []
@@ -218,3 +218,16 @@ def test_asks_and_answers_are_of_two_kinds() -> None:
     assert pair.sent[1][1].header.kind != ASK
     assert pair.rule.capabilities.reacts
     assert pytest.approx(2.0) == pair.x()[1]
+
+
+def test_an_update_counts_by_its_time_where_it_is_to() -> None:
+    rule = ADPSGD(step="elapsed").at(NOWHERE._replace(update_s=2.0))
+
+    def at(now_s: float) -> Local:
+        return Local(A, version=0, samples=1, steps=0, now_s=now_s)
+
+    begun = rule.advance(rule.initial(vector(0.0)), at(1.0), ()).state
+    done = rule.finish(begun, at(7.0), (), vector(1.0)).state
+    np.testing.assert_allclose(done.x, 3.0, rtol=1e-6)
+    later = rule.advance(done, at(7.5), ()).state
+    assert later.since_s == 7.0

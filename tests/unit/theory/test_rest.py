@@ -33,6 +33,33 @@ def test_the_rest_is_at_rest_under_plain_integration() -> None:
     np.testing.assert_allclose(drift, 0.0, atol=1e-12)
 
 
+def after_jumps(scheme: bias.Scheme, a: np.ndarray, b: np.ndarray, rate: float) -> np.ndarray:
+    """Mean models where nodes mix all the time and step, at their rates, by what they last were."""
+    q = scheme.mixing_rates - np.diag(np.diag(scheme.mixing_rates))
+    laplacian, every_s = np.diag(q.sum(axis=1)) - q, 0.02
+    x, last, total = b.copy(), b.copy(), np.zeros_like(b)
+    periods = np.rint(1.0 / RATES / every_s).astype(int)
+    for k in range(1, 30_001):
+        x -= every_s * laplacian @ x
+        # They take turns: nobody steps at the same moment as all others.
+        due = (k + 7 * np.arange(NODES)) % periods == 0
+        x[due] -= (rate * scheme.drift / RATES)[due, None] * a[due] * (last[due] - b[due])
+        last[due] = x[due]
+        total += x if k > 15_000 else 0.0
+    return total / 15_000
+
+
+def test_long_steps_from_where_a_node_was_last_count_less_than_they_are_long() -> None:
+    scheme, (a, b) = bias.pairwise((RING > 0).astype(float), RATES, step_by_rate=True), task()
+    reached = after_jumps(scheme, a, b, 0.05)
+    known = resting_models(scheme, a, b, learning_rate=0.05, update_rates=RATES)
+    plain = resting_models(scheme, a, b, learning_rate=0.05)
+    error = np.linalg.norm(known - reached)
+    assert error < 0.2 * np.linalg.norm(plain - reached)
+    small = resting_models(scheme, a, b, learning_rate=1e-7, update_rates=RATES)
+    np.testing.assert_allclose(small, bias.predicted_models(scheme, a, b), atol=1e-5)
+
+
 def test_large_steps_soften_the_bias_of_mixing_at_each_arrival() -> None:
     scheme = bias.mix_on_receive(RING, RATES)
     assert resting_bias(scheme, *task(), learning_rate=0.3) < bias.predicted_bias(scheme, *task())
