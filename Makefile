@@ -32,9 +32,9 @@ demo: $(VENV)/.run ## eight processes learn the digits over an embedded broker, 
 	$(BIN)/p2pfl compare --real examples/digits.toml
 
 test: setup ## run every test that needs nothing beyond pip, real brokers included
-	$(PYTEST) -m "not mosquitto and not hosts and not browser"
+	$(PYTEST) -m "not mosquitto and not systemd and not hosts and not browser"
 
-test-all: setup system ## run every test; installs mosquitto, iproute2 and chromium with apt-get where missing
+test-all: setup system ## run every test; installs mosquitto, systemd, iproute2 and chromium with apt-get where missing
 	$(PYTEST)
 
 test-flower: ## run the adapter of Flower's clients with the real Flower, in an environment of its own
@@ -45,7 +45,7 @@ test-flower: ## run the adapter of Flower's clients with the real Flower, in an 
 	build/flower/bin/python tests/benchmarks/with_flower.py
 
 check: format-check lint types contracts ## what a commit must pass: format, lint, types, contracts, fast tests
-	$(PYTEST) -m "not broker and not mosquitto and not hosts and not browser" $(FAST)
+	$(PYTEST) -m "not broker and not mosquitto and not systemd and not hosts and not browser" $(FAST)
 
 format: setup ## format all code
 	$(BIN)/ruff format .
@@ -65,7 +65,7 @@ contracts: setup ## who may import whom
 
 coverage: setup ## tests with coverage, and the floors that it must not fall below (core and all)
 	$(BIN)/coverage erase
-	$(PYTEST) -m "not mosquitto and not hosts and not browser" --cov --cov-report=
+	$(PYTEST) -m "not mosquitto and not systemd and not hosts and not browser" --cov --cov-report=
 	$(BIN)/coverage report --fail-under=$(COVERAGE_ALL) --skip-covered
 	$(BIN)/coverage report --fail-under=$(COVERAGE_CORE) --show-missing --include='$(CORE)'
 
@@ -101,6 +101,7 @@ SUDO := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 system:
 	@PATH="$$PATH:/usr/sbin:/sbin"; missing=""; \
 	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	test -z "$$missing" || { $(SUDO) apt-get update -qq && \

@@ -40,7 +40,7 @@ def add_folder_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --broker, --password-env and --ca-file."""
+    """Adds --broker, --password-env, --password-file and --ca-file."""
     parser.add_argument(
         "--broker",
         metavar="URL",
@@ -51,6 +51,9 @@ def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VAR",
         default=PASSWORD_VARIABLE,
         help="the environment variable that holds the broker's password (%(default)s)",
+    )
+    parser.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="instead, the file that holds it"
     )
     parser.add_argument("--ca-file", metavar="FILE", help="whom to trust for mqtts (PEM)")
 
@@ -99,9 +102,22 @@ def read_experiment(arguments: argparse.Namespace) -> "Experiment":
 
 
 def password_of(arguments: argparse.Namespace) -> str | None:
-    """The broker's password, from the environment. Raises ConfigError if the named one is unset."""
+    """The broker's password, from its file or the environment.
+
+    Raises:
+        ConfigError: the file cannot be read or is empty, or the named variable is unset.
+    """
     from p2pfl.errors import ConfigError
 
+    file: Path | None = arguments.password_file
+    if file is not None:
+        try:
+            password = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--password-file {file}: cannot be read: {error}") from None
+        if not password:
+            raise ConfigError(f"--password-file {file}: is empty")
+        return password
     variable = arguments.password_env
     if variable != PASSWORD_VARIABLE and variable not in os.environ:
         raise ConfigError(f"--password-env {variable}: there is no such environment variable")

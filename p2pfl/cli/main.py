@@ -26,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "up": "first machine of a run: broker, own node, and one line for the others",
     "join": "take part in a run on another machine, with this machine's data",
     "resume": "go on with a real run that was broken off, from its checkpoints",
+    "deploy": "write files for compose, Kubernetes or systemd: the broker and all nodes",
+    "health": "how a node is that answers on a port of this machine",
     "node": "run one node of an experiment, on this machine",
     "broker": "run the embedded MQTT broker alone",
     "topology": "describe a graph: degrees, diameter, spectral gap, picture",

@@ -26,6 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_experiment_arguments(parser)
     parser.add_argument("--id", required=True, metavar="NODE", help="which node of the graph")
     parser.add_argument("--run", metavar="RUN", help="join this run; default: by the name")
+    parser.add_argument(
+        "--create-run",
+        action="store_true",
+        help="describe the run of --run to the others, if nobody has yet",
+    )
+    parser.add_argument(
+        "--wait-for-run",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for the run of --run to be described",
+    )
     parser.add_argument("--out", metavar="FILE", help="save the served model here (.npy)")
     parser.add_argument(
         "--record",
@@ -57,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     url = arguments.broker or experiment.config.broker.url
     if not url:
         raise ConfigError("node: which broker? give --broker URL, or broker.url in the file")
+    if arguments.run is None and (arguments.create_run or arguments.wait_for_run):
+        raise ConfigError("node: --create-run and --wait-for-run say something of --run RUN")
     outcome = asyncio.run(_live(arguments, experiment, url))
     tell_outcome(arguments.id, outcome)
     if arguments.out:
@@ -73,6 +87,8 @@ async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: st
             arguments.id,
             url=url,
             run=arguments.run,
+            create_run=arguments.create_run,
+            wait_for_run_s=arguments.wait_for_run,
             password=password_of(arguments),
             ca_file=arguments.ca_file or experiment.config.broker.ca_file or None,
             tell=tell_report,

@@ -76,6 +76,10 @@ class RunObserver:
         found = await self._open.read([topic])
         return read_manifest(found[topic]) if topic in found else None
 
+    async def describe_run(self, manifest: Manifest) -> None:
+        """Create or replace a run's manifest; the experiment's name stays what it was."""
+        await self._open.publish(topics.manifest(manifest.run), manifest.encode(), retain=True)
+
     async def publish_manifest(self, manifest: Manifest) -> None:
         """Create or replace a run's manifest, and point the experiment's name at it."""
         await self._open.publish(topics.manifest(manifest.run), manifest.encode(), retain=True)

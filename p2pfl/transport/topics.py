@@ -36,6 +36,11 @@ def part(run: str, node: str, slot: int, index: int) -> str:
     return f"{ROOT}/{run}/{node}/part/{slot}/{index}"
 
 
+def parts(run: str, node: str) -> str:
+    """All parts of a node's large models: a filter, for access rules."""
+    return f"{ROOT}/{run}/{node}/part/#"
+
+
 def presence(run: str, node: str) -> str:
     """A node's sign of life, and its last will."""
     return f"{ROOT}/{run}/{node}/presence"

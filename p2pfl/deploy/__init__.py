@@ -1,0 +1,1 @@
+"""Ready files that bring a broker and nodes to machines: compose, Kubernetes, systemd."""
