@@ -26,8 +26,8 @@ kubectl apply -f {out}/secrets.yaml -f {out}/p2pfl.yaml
 kubectl get pods -l app.kubernetes.io/instance={name}""",
     "systemd": """\
 # to each machine its own node, to one of them broker/ too:
-scp -r {out}/install {out}/NODE root@MACHINE:/root/
-python3 -m venv /opt/p2pfl && /opt/p2pfl/bin/pip install -c install/constraints.txt install/*.whl
+scp -r {out}/install {out}/NODE root@MACHINE:
+python3 -m venv /usr/local/p2pfl && /usr/local/p2pfl/bin/pip install -c install/constraints.txt install/*.whl
 mkdir -p /etc/p2pfl/{name} && cp -r NODE /etc/p2pfl/{name}/
 cp NODE/p2pfl-* /etc/systemd/system/
 systemctl daemon-reload && systemctl enable --now p2pfl-{name}-NODE""",

@@ -9,7 +9,7 @@ from p2pfl.deploy.plan import HEALTH_PORT, Files, Made, Plan, plain_name
 from p2pfl.exit_codes import ExitCode
 
 ETC: Final = "/etc/p2pfl"
-PROGRAM: Final = "/opt/p2pfl/bin/p2pfl"
+PROGRAM: Final = "/usr/local/p2pfl/bin/p2pfl"
 MOSQUITTO: Final = "/usr/sbin/mosquitto"
 
 _HARDENED: Final = """\

@@ -50,7 +50,7 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
         there = tmp_path / "units" / made.name
         there.parent.mkdir(exist_ok=True)
         # The programs are looked for; what p2pfl is called on the machine is not at stake.
-        there.write_text(made.read_text().replace("/opt/p2pfl/bin/p2pfl", "/bin/true"))
+        there.write_text(made.read_text().replace("/usr/local/p2pfl/bin/p2pfl", "/bin/true"))
         units.append(there)
     assert len(units) == 1 + 3 * 3
     verify = [require("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no"]
@@ -160,7 +160,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
 
 
 async def started(words: list[str]) -> Process:
-    assert words[0] == "/opt/p2pfl/bin/p2pfl"
+    assert words[0] == "/usr/local/p2pfl/bin/p2pfl"
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "p2pfl", *words[1:]), stdout=PIPE, stderr=STDOUT
     )
