@@ -27,7 +27,8 @@ kubectl get pods -l app.kubernetes.io/instance={name}""",
     "systemd": """\
 # to each machine its own node, to one of them broker/ too:
 scp -r {out}/install {out}/NODE root@MACHINE:
-python3 -m venv /usr/local/p2pfl && /usr/local/p2pfl/bin/pip install -c install/constraints.txt install/*.whl
+python3 -m venv /usr/local/p2pfl
+/usr/local/p2pfl/bin/pip install -c install/constraints.txt install/*.whl
 mkdir -p /etc/p2pfl/{name} && cp -r NODE /etc/p2pfl/{name}/
 cp NODE/p2pfl-* /etc/systemd/system/
 systemctl daemon-reload && systemctl enable --now p2pfl-{name}-NODE""",
