@@ -34,7 +34,7 @@ demo: $(VENV)/.run ## eight processes learn the digits over an embedded broker, 
 test: setup ## run every test that needs nothing beyond pip, real brokers included
 	$(PYTEST) -m "not mosquitto and not systemd and not hosts and not browser"
 
-test-all: setup system ## run every test; installs mosquitto, systemd, iproute2 and chromium with apt-get where missing
+test-all: setup system ## run every test; installs mosquitto, systemd, iproute2, sshd and chromium with apt-get where missing
 	$(PYTEST)
 
 test-flower: ## run the adapter of Flower's clients with the real Flower, in an environment of its own
@@ -103,6 +103,7 @@ system:
 	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	command -v sshd >/dev/null || missing="$$missing openssh-server"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	test -z "$$missing" || { $(SUDO) apt-get update -qq && \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null 2>&1 \

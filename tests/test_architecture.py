@@ -26,6 +26,7 @@ HOMES: Final = {
     "sklearn": ("p2pfl/learning/",),
     "aiomqtt": ("p2pfl/transport/mqtt.py",),
     "paho": ("p2pfl/transport/mqtt.py",),
+    "asyncssh": ("p2pfl/launch/ssh.py",),
     "msgpack": ("p2pfl/codec/frame.py",),
     "networkx": ("p2pfl/topology/",),
     "matplotlib": ("p2pfl/report/",),

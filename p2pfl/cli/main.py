@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "run an experiment for real, one process per node, on this machine",
     "up": "first machine of a run: broker, own node, and one line for the others",
     "join": "take part in a run on another machine, with this machine's data",
+    "launch": "run an experiment on several machines, over SSH",
     "resume": "go on with a real run that was broken off, from its checkpoints",
     "deploy": "write files for compose, Kubernetes or systemd: the broker and all nodes",
     "health": "how a node is that answers on a port of this machine",
@@ -37,7 +38,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 
 LONG_RUNNING: Final = frozenset(
-    {"simulate", "compare", "sweep", "run", "up", "join", "resume", "node", "broker"}
+    {"simulate", "compare", "sweep", "run", "up", "join", "launch", "resume", "node", "broker"}
 )
 """The commands that tell something while they run: they know --log-format."""
 

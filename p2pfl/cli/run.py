@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ from p2pfl.exit_codes import ExitCode
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
     from p2pfl.results.record import RunResult
+    from p2pfl.runtime.board import Board
+    from p2pfl.runtime.processes import NodeProcesses
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def perform(
-    experiment: "Experiment", arguments: argparse.Namespace, *, earlier: Path | None = None
+    experiment: "Experiment",
+    arguments: argparse.Namespace,
+    *,
+    earlier: Path | None = None,
+    processes: "NodeProcesses | None" = None,
+    annotate: "Callable[[Board], None] | None" = None,
 ) -> int:
-    """Run an experiment to its end, from the checkpoints in `earlier` if that is given."""
+    """Run an experiment to its end, from the checkpoints in `earlier` if that is given.
+
+    `processes`: where the nodes live, if not on this machine; `annotate` then tells the board more.
+    """
     from p2pfl.results.folder import CHECKPOINTS, new_run_folder, write_experiment
     from p2pfl.results.history import RECORD
     from p2pfl.runtime.whole_run import run_experiment
@@ -63,16 +73,23 @@ def perform(
         _write(result, folder or new_run_folder(arguments.out, result.name))
 
     with _tidied(folder), run_watcher() as watcher:
+
+        def watch(board: "Board") -> None:
+            if annotate is not None:
+                annotate(board)
+            watcher(board)
+
         result = run_experiment(
             experiment,
             broker_url=arguments.broker,
             engine=arguments.engine,
             password=password_of(arguments),
             ca_file=arguments.ca_file,
-            watcher=watcher,
+            watcher=watch,
             record=folder / RECORD if folder is not None and arguments.record else None,
             checkpoints=folder / CHECKPOINTS if folder is not None and keeps else None,
             broken_off=written,
+            processes=processes,
         )
     written(result)
     failed = any(node.outcome == "failed" for node in result.nodes)

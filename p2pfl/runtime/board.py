@@ -37,6 +37,15 @@ class Standing:
     gaps: list[list[float]] = field(default_factory=list)
     """[from, to] when no process was there, in seconds since the go."""
     legacy: Legacy | None = None
+    host: str = ""
+    """The machine that it lives on, where that is another."""
+    said: str = ""
+    """What it logged last, where its log is followed."""
+
+    @property
+    def where(self) -> str:
+        """Its name, and on which machine, for sentences."""
+        return f"{self.node} on {self.host}" if self.host else self.node
 
     @property
     def alive(self) -> bool:

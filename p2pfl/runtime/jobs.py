@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from p2pfl.errors import (
 from p2pfl.experiment import Experiment
 from p2pfl.results.lines import from_object, to_object
 from p2pfl.results.record import NodeTotals
+from p2pfl.runtime.home import brought_by
 from p2pfl.types import NodeId, Vector
 
 _FAULTS: Final[Mapping[str, type[P2pflError]]] = {
@@ -53,6 +54,12 @@ class Job:
     """The folder for the node's checkpoints; empty: none are made."""
     since_s: float | None = None
     """When the run began, on this machine's monotonic clock; None: it has not yet."""
+    data: str = ""
+    """Where this machine's data lies; empty: as the experiment says."""
+    among: Sequence[str] = ()
+    """All nodes of this machine, to which data of its own is dealt."""
+    stays: bool = False
+    """`work` is still wanted when all processes have ended: somebody else removes it."""
 
     @property
     def key(self) -> str:
@@ -62,7 +69,8 @@ class Job:
     def load_experiment(self) -> Experiment:
         """Put the experiment together. Raises ConfigError."""
         config = config_from_mapping(self.experiment, source=self.run)
-        return Experiment(config, folder=Path(self.folder))
+        experiment = Experiment(config, folder=Path(self.folder))
+        return brought_by(experiment, self.node, where=self.data, among=self.among)
 
     def encode(self) -> str:
         """As one line of JSON."""
@@ -148,7 +156,7 @@ class Fault:
     trace: str
     """The traceback of a programmer's error; of a process that told nothing, the end of its log."""
 
-    def error(self, node: NodeId, otherwise: str) -> P2pflError:
+    def error(self, node: str, otherwise: str) -> P2pflError:
         """As an error of the process that started it."""
         sentence = f"node {node}: {self.sentence or otherwise}"
         return CrashError(sentence, self.trace) if self.kind is None else self.kind(sentence)

@@ -78,7 +78,8 @@ class Nursery:
             _warm(read_job(json.dumps(command["warm"])))
         elif "start" in command:
             job = read_job(json.dumps(command["start"]))
-            self._folders.add(job.work)
+            if not job.stays:
+                self._folders.add(job.work)
             pid = self._fork(job) if _FORKS else _spawn(job)
             self._pids[pid] = job.key
             self._tell({"started": job.key, "pid": pid})

@@ -6,13 +6,55 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from p2pfl.errors import TransportError
 from p2pfl.runtime.jobs import Job
 
+EXIT_WAIT_S: Final = 30.0
+"""After the word `end`: a last training and a last evaluation, and the models' way to disk."""
+
 _STOP_S: Final = 8.0
 _LINE_BYTES: Final = 1 << 20
+
+
+class NodeProcesses(Protocol):
+    """Where nodes' processes live: on this machine, or on others.
+
+    Entering makes ready; leaving ends all that lives. Keys are those of lives.
+    """
+
+    ends: asyncio.Queue[tuple[str, int]]
+    """(key, exit status; negative: the signal), once what the life left behind is here."""
+    pids: dict[str, int]
+    """The living processes."""
+    exit_wait_s: float
+    """So long after the word `end` a process may still live."""
+
+    @property
+    def all_have_ended(self) -> bool:
+        """Whether none lives, and all ends have been heard of."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Make ready."""
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """End all."""
+        ...
+
+    def warm(self, job: Job) -> None:
+        """Load what jobs like this one will need."""
+        ...
+
+    async def start(self, job: Job) -> int:
+        """Start a node's process; its pid."""
+        ...
+
+    def kill(self, key: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to one life's process, if it lives."""
+        ...
 
 
 class Processes:
@@ -25,6 +67,7 @@ class Processes:
         self.ends: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         self.pids: dict[str, int] = {}
         """The living processes, by the key of their life."""
+        self.exit_wait_s = EXIT_WAIT_S
         self._nursery: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._started: dict[str, asyncio.Future[int]] = {}

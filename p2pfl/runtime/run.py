@@ -22,7 +22,7 @@ from p2pfl.messages import ModelMessage
 from p2pfl.results.record import RunResult
 from p2pfl.runtime.board import FAILED, LOST, STARTING, Board
 from p2pfl.runtime.jobs import Job, node_of, read_fault, read_legacy
-from p2pfl.runtime.processes import Processes
+from p2pfl.runtime.processes import NodeProcesses, Processes
 from p2pfl.transport.broker import EmbeddedBroker, Engine
 from p2pfl.transport.manifest import Manifest
 from p2pfl.transport.words import Head, Word
@@ -38,11 +38,8 @@ START_WAIT_S: Final = 120.0
 TIME_GRACE_S: Final = 10.0
 """So long after the time limit the end is said even to nodes that do not tell they are done."""
 
-EXIT_WAIT_S: Final = 30.0
-"""After the word `end`: a last training and a last evaluation, and the models' way to disk."""
-
 BREAK_OFF_WAIT_S: Final = 15.0
-"""The same where somebody waits for his terminal."""
+"""After the word `end`, where somebody waits for his terminal."""
 
 SAY_WAIT_S: Final = 30.0
 """A broker that is away when a word is to be said may come back."""
@@ -68,11 +65,12 @@ class RealRun:
         watcher: Watcher | None = None,
         record: Path | None = None,
         checkpoints: Path | None = None,
+        processes: NodeProcesses | None = None,
     ) -> None:
         config = experiment.config.broker
         self.experiment = experiment
         self.board = Board(experiment)
-        self.processes = Processes()
+        self.processes: NodeProcesses = processes or Processes()
         self.url = broker_url or config.url
         self._engine: Engine = engine or config.engine
         self._password = password
@@ -131,7 +129,7 @@ class RealRun:
                 await self._until(lambda: self.board.all_are_done and not self._returns)
         except TimeoutError:
             self.board.notes.append("some nodes did not tell that their time was over")
-        return await self._end("finished", EXIT_WAIT_S)
+        return await self._end("finished", self.processes.exit_wait_s)
 
     async def break_off(self) -> RunResult:
         """End it now; what it has come to so far."""
@@ -263,19 +261,19 @@ class RealRun:
             self._changed.set()
 
     def _lose(self, node: NodeId, key: str, status: int) -> None:
-        fault = read_fault(self._work, key)
+        fault, where = read_fault(self._work, key), self.board.standings[node].where
         if self._go_s is None:
-            raise fault.error(node, f"it ended with {status}")
+            raise fault.error(where, f"it ended with {status}")
         at_s, trace = self._since_go_s(), fault.trace
         if status < 0:
             name = signal.Signals(-status).name
             why = "as the experiment says" if node in self._expected else f"by {name}"
-            note, phase = f"{node} was killed {why} at {at_s:.1f} s", LOST
+            note, phase = f"{where} was killed {why} at {at_s:.1f} s", LOST
             trace *= -status not in (signal.SIGKILL, signal.SIGTERM)
         elif status == ExitCode.TERMINATED:
-            note, phase = f"{node} was told to leave at {at_s:.1f} s (SIGTERM)", LOST
+            note, phase = f"{where} was told to leave at {at_s:.1f} s (SIGTERM)", LOST
         else:
-            note, phase = f"{node} failed at {at_s:.1f} s: {fault.sentence or status}", FAILED
+            note, phase = f"{where} failed at {at_s:.1f} s: {fault.sentence or status}", FAILED
         self.board.lose(node, at_s, phase=phase, note=note, trace=trace)
 
     async def _crash(self, fault: CrashConfig) -> None:

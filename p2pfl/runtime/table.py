@@ -6,6 +6,7 @@ from typing import Final, Self
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from p2pfl.runtime.board import Board, Standing
@@ -25,6 +26,8 @@ class LiveTable:
         self._live: Live | None = None
         self._told_s = -_PLAIN_EVERY_S
         self._noted = 0
+        self._heard: dict[str, str] = {}
+        """Node -> the line of its log that was shown last."""
         self._traced = 0
         self._greeted = False
 
@@ -58,7 +61,12 @@ class LiveTable:
         self._traced = len(board.traces)
         if self._live is not None:
             self._live.update(table_of(board), refresh=True)
-        elif board.now_s - self._told_s >= _PLAIN_EVERY_S and board.now_s > 0.0:
+            return
+        for standing in board.standings.values():
+            if standing.said != self._heard.get(standing.node, ""):
+                self._heard[standing.node] = standing.said
+                self._say(f"{standing.where}: {standing.said}")
+        if board.now_s - self._told_s >= _PLAIN_EVERY_S and board.now_s > 0.0:
             self._told_s = board.now_s
             self._say(line_of(board))
 
@@ -71,13 +79,19 @@ def table_of(board: Board) -> Table:
     """One row per node."""
     title = f"{board.run}   {board.now_s:.0f} s"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("node", "state"):
+    elsewhere = any(standing.host for standing in board.standings.values())
+    for heading in ("node", "host", "state") if elsewhere else ("node", "state"):
         table.add_column(heading, no_wrap=True)
     for heading in ("version", "steps", "accuracy", "staleness", "out", "in", "steps/s"):
         table.add_column(heading, justify="right", no_wrap=True)
+    if elsewhere:
+        table.add_column("last line of its log", no_wrap=True, overflow="ellipsis")
     standings = list(board.standings.values())
     for standing in standings[:_ROWS_MAX]:
-        table.add_row(*_cells(standing), style=None if standing.alive else "red")
+        cells = _cells(standing)
+        if elsewhere:
+            cells = (cells[0], standing.host, *cells[1:], escape(standing.said))
+        table.add_row(*cells, style=None if standing.alive else "red")
     if len(standings) > _ROWS_MAX:
         table.caption = f"and {len(standings) - _ROWS_MAX} more"
     return table

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from p2pfl.experiment import Experiment
 from p2pfl.results.record import RunResult
+from p2pfl.runtime.processes import NodeProcesses
 from p2pfl.runtime.run import RealRun, Watcher
 from p2pfl.transport.broker import Engine
 
@@ -22,6 +23,7 @@ def run_experiment(
     record: Path | None = None,
     checkpoints: Path | None = None,
     broken_off: Callable[[RunResult], None] | None = None,
+    processes: NodeProcesses | None = None,
 ) -> RunResult:
     """Run the experiment in real time with one process per node; the same result as `simulate`.
 
@@ -29,6 +31,7 @@ def run_experiment(
     `record`: the folder for the nodes' records, from which `replay` repeats the run. `checkpoints`:
     the folder where nodes keep what they are, and go on from if they find themselves there.
     `broken_off`: shown what the run came to if Ctrl-C breaks it off; KeyboardInterrupt comes after.
+    `processes`: where the nodes live, if not on this machine.
 
     Raises:
         ConfigError, DataError, TransportError: with the sentence of the node that could not start.
@@ -46,6 +49,7 @@ def run_experiment(
             watcher=watcher,
             record=record,
             checkpoints=checkpoints,
+            processes=processes,
         ) as run:
             try:
                 return await run.finish()

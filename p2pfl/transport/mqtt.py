@@ -6,6 +6,7 @@ import logging
 import math
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,18 @@ from p2pfl.transport.observer import RunObserver
 
 KEEPALIVE_S: Final = 10
 """A dead link is noticed by both ends after 1.5 times this."""
+
+_SOCKET_OPTIONS: Final = [
+    # Without it, small messages wait 40 ms for the acknowledgement of those before.
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # TCP doubles its pauses while a link is away, at both ends, and is silent for as long again
+    # once the link is back; a new connection speaks at once.
+    *(
+        [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 500 * KEEPALIVE_S)]
+        if sys.platform == "linux"
+        else []
+    ),
+]
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 """The library waits as long even where the connection breaks before its CONNACK."""
@@ -166,8 +179,7 @@ class MqttConnector:
             timeout=_CONNECT_TIMEOUT_S,
             keepalive=self._keepalive_s,
             tls_context=self._context,
-            # Without it, small messages wait 40 ms for the acknowledgement of those before.
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            socket_options=_SOCKET_OPTIONS,
         )
         # Its warning is for callers without a bound of their own; ours is 8 parts and a few more.
         client.pending_calls_threshold = 1024

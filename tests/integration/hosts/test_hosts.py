@@ -3,78 +3,17 @@
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.hosts import Hosts
 
 pytestmark = pytest.mark.hosts
 
 HERE = Path(__file__).parent
-BROKER_ADDRESS = "10.77.0.1"
-PASSWORD = "correct horse"  # noqa: S105 - made for this test's own broker
-
-
-def ip(*words: str) -> None:
-    """One `ip` command; its own words if it fails."""
-    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    done = subprocess.run(
-        ["ip", *words], env={"PATH": path}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr.strip()}"
-
-
-class Hosts:
-    """A broker's host with a bridge, and other hosts that are plugged into it."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.names: list[str] = []
-
-    def add_broker_host(self) -> None:
-        """The host in the middle."""
-        self._add("broker")
-        ip("-n", self.name("broker"), "link", "add", "br0", "type", "bridge")
-        ip("-n", self.name("broker"), "addr", "add", f"{BROKER_ADDRESS}/24", "dev", "br0")
-        ip("-n", self.name("broker"), "link", "set", "br0", "up")
-
-    def add(self, host: str, address: str) -> None:
-        """A host with an address of its own and one cable to the broker's."""
-        self._add(host)
-        middle, here = self.name("broker"), self.name(host)
-        ip("-n", here, "link", "add", "eth0", "type", "veth", "peer", "name", host, "netns", middle)
-        ip("-n", middle, "link", "set", host, "master", "br0")
-        ip("-n", middle, "link", "set", host, "up")
-        ip("-n", here, "addr", "add", f"{address}/24", "dev", "eth0")
-        ip("-n", here, "link", "set", "eth0", "up")
-
-    def start(self, host: str, *words: str) -> "subprocess.Popen[str]":
-        """Start p2pfl on a host."""
-        path = os.environ["PATH"] + ":/usr/sbin:/sbin"
-        return subprocess.Popen(
-            ["ip", "netns", "exec", self.name(host), sys.executable, "-m", "p2pfl", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"PATH": path, "P2PFL_PASSWORD": PASSWORD, "PYTHONUNBUFFERED": "1"},
-        )
-
-    def remove(self) -> None:
-        """Take all down again."""
-        for name in self.names:
-            ip("netns", "delete", name)
-
-    def name(self, host: str) -> str:
-        """The namespace's name; the process id keeps parallel runs apart."""
-        return f"{self.prefix}-{host}"
-
-    def _add(self, host: str) -> None:
-        ip("netns", "add", self.name(host))
-        self.names.append(self.name(host))
-        ip("-n", self.name(host), "link", "set", "lo", "up")
 
 
 @pytest.fixture
@@ -90,20 +29,9 @@ def hosts() -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def broker(hosts: Hosts, tmp_path: Path) -> Iterator[str]:
+def broker(hosts: Hosts, tmp_path: Path) -> str:
     """A broker with a password on the host in the middle; its URL for the others."""
-    passwords = tmp_path / "passwords"
-    passwords.write_text(f"alice:{PASSWORD}\n")
-    passwords.chmod(0o600)
-    process = hosts.start(
-        "broker", "broker", "--bind", BROKER_ADDRESS, "--password-file", str(passwords)
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert BROKER_ADDRESS in line, line
-    yield f"mqtt://alice@{BROKER_ADDRESS}:1883"
-    process.terminate()
-    ended(process, within_s=20.0)
+    return hosts.start_broker(tmp_path)
 
 
 def ended(process: "subprocess.Popen[str]", *, within_s: float) -> str:
