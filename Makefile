@@ -75,8 +75,8 @@ bench: setup ## run all benchmarks, other simulators too; tables go to build/ben
 bench-docs: setup ## put the newest benchmarks' tables into the documents
 	$(BIN)/python tests/benchmarks/results.py docs/benchmarks.md README.md
 
-soak: setup ## run the long test of a real run, for hours (SOAK_S=7200)
-	$(BIN)/python tests/benchmarks/soak.py --seconds $(or $(SOAK_S),7200)
+soak: setup ## kill every node and the broker at random, again and again, in one run (SOAK_KILLS=50)
+	$(BIN)/python tests/benchmarks/soak.py --kills $(or $(SOAK_KILLS),50)
 
 clean: ## remove the environment and everything that tools left here
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
