@@ -5,19 +5,23 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from p2pfl.errors import ConfigError
 
 if TYPE_CHECKING:
     from p2pfl.topology.build import Topology
     from p2pfl.topology.schedules import Schedule
     from p2pfl.topology.summary import ScheduleSummary, TopologySummary
 
+_LINKS_TOLD: Final = 12
+
 Line = tuple[str, str, str]
 """What, its value, and what it means."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds FILE and --picture."""
+    """Adds FILE, --picture, and how to mend the graph when nodes are gone."""
     parser.add_argument(
         "file",
         type=Path,
@@ -30,6 +34,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="where to draw the graph: .svg, .png or .pdf (default: FILE's name .svg, right here)",
+    )
+    parser.add_argument(
+        "--without",
+        metavar="NODE,...",
+        help="mend the graph after these nodes are gone: links are added until all are connected "
+        "and nobody has too few",
+    )
+    parser.add_argument(
+        "--degree",
+        type=int,
+        metavar="N",
+        help="with --without: the fewest neighbours (default: the fewest that anyone had)",
+    )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="PATH",
+        help="with --without: where to write the mended graph, a .toml for [topology]",
     )
 
 
@@ -44,6 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     file: Path = arguments.file
     topology = _load(file)
+    if arguments.without is not None:
+        topology = _mended(topology, arguments)
+    elif arguments.degree is not None or arguments.save is not None:
+        raise ConfigError("--degree and --save are read with --without only")
     if topology.schedule is None:
         summary = summarize(topology)
         lines, caption = _lines(summary), _caption(summary)
@@ -81,6 +107,30 @@ def _load(file: Path) -> "Topology":
 
         return make_topology(load_config(file), folder=file.resolve().parent)
     return load_topology(file)
+
+
+def _mended(topology: "Topology", arguments: argparse.Namespace) -> "Topology":
+    """The graph without those who are gone; tells which links are new."""
+    from p2pfl.topology.files import write_edges
+    from p2pfl.topology.repair import repair_topology
+
+    gone = [node.strip() for node in arguments.without.split(",") if node.strip()]
+    mended = repair_topology(topology, gone, degree=arguments.degree)
+    new = sorted(_links(mended) - _links(topology))
+    told = ", ".join("-".join(link) for link in new[:_LINKS_TOLD]) or "none"
+    more = f" and {len(new) - _LINKS_TOLD:,} more" if len(new) > _LINKS_TOLD else ""
+    sys.stdout.write(f"Without {', '.join(gone)}; new links: {told}{more}\n")
+    if arguments.save is not None:
+        about = f"{arguments.file.name} without {', '.join(gone)}."
+        write_edges(arguments.save, mended.graph, weights=mended.weights, about=about)
+        sys.stdout.write(f"Written: {arguments.save.resolve()}\n")
+    return mended
+
+
+def _links(topology: "Topology") -> set[tuple[str, str]]:
+    nodes = topology.graph.nodes
+    ends = (sorted((nodes[a], nodes[b])) for a, b in topology.graph.edges)
+    return {(one, other) for one, other in ends}
 
 
 def _lines(summary: "TopologySummary") -> list[Line]:

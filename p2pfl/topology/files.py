@@ -49,6 +49,23 @@ def check_table(table: object) -> dict[str, Any]:
     return dict(table)
 
 
+def write_edges(file: Path, graph: Graph, *, weights: str, about: str) -> None:
+    """Write an undirected graph as a .toml that an experiment can name.
+
+    Raises:
+        ConfigError: the file has another ending, or cannot be written.
+    """
+    if file.suffix != ".toml":
+        raise ConfigError(f"{file}: a topology is written as .toml")
+    pairs = ((graph.nodes[a], graph.nodes[b]) for a, b in graph.edges)
+    rows = "".join(f'    ["{one}", "{other}"],\n' for one, other in pairs)
+    text = f'# {about}\nkind = "edges"\nweights = "{weights}"\nedges = [\n{rows}]\n'
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+
+
 def read_graph(file: Path) -> Graph:
     """The graph in a foreign file, by its ending: .edges, .txt, .graphml, .gml or .json.
 

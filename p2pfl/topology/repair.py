@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from p2pfl.draws import draw_bits
 from p2pfl.errors import ConfigError
+from p2pfl.topology.build import Topology, build_topology
 from p2pfl.topology.graph import Graph
 from p2pfl.types import NodeId
 
@@ -38,6 +39,38 @@ def repair_graph(graph: Graph, alive: Collection[NodeId], *, degree: int, seed: 
     mended.join_parts()
     mended.raise_degrees(min(degree, len(nodes) - 1))
     return Graph(nodes, tuple(mended.edges))
+
+
+def repair_topology(
+    topology: Topology, gone: Collection[str], *, degree: int | None = None, seed: int = 0
+) -> Topology:
+    """The topology as it goes on without the nodes in `gone`: mended, its weights made anew.
+
+    Without `degree` nobody has fewer neighbours than the one with the fewest had before (or all
+    others, if these are fewer).
+
+    Raises:
+        ConfigError: a name is unknown, nobody stays, or what is left cannot be mended: one-way
+            links, schedules, weights for a target.
+    """
+    graph = topology.graph
+    for node in gone:
+        graph.position(NodeId(node))
+    if topology.schedule is not None or topology.weights == "target":
+        what = "a schedule" if topology.schedule is not None else 'weights for a "target"'
+        raise ConfigError(
+            f"topology: {what} cannot be mended: make it anew for the nodes that stay"
+        )
+    if degree is None:
+        degree = min(len(graph.neighbours(node)) for node in graph.nodes)
+    stays = [node for node in graph.nodes if node not in gone]
+    if len(stays) < 2:  # noqa: PLR2004 - a link has two ends
+        raise ConfigError(f"topology: {len(stays)} of {len(graph)} nodes stay; at least two must")
+    mended = repair_graph(graph, stays, degree=degree, seed=seed)
+    # A family's own weights are those of its whole graph.
+    weights = "metropolis" if topology.weights == "own" else topology.weights
+    edges = [[mended.nodes[a], mended.nodes[b]] for a, b in mended.edges]
+    return build_topology(kind="edges", edges=edges, weights=weights)
 
 
 class _Mended:

@@ -7,6 +7,8 @@ import pytest
 
 from p2pfl.cli.topology import add_arguments, run, table
 from p2pfl.errors import ConfigError
+from p2pfl.topology.build import load_topology
+from p2pfl.types import NodeId
 
 
 def _arguments(*words: str) -> argparse.Namespace:
@@ -51,6 +53,54 @@ def test_an_uneven_one_way_graph_is_told_as_such(
     assert "strongly" in out
     assert "a node counts by its degree + 1" in out
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_graph_is_mended_when_nodes_are_gone_and_written_for_an_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring = _file(tmp_path, 'kind = "ring"\nnodes = 8\nweights = "lazy"\n')
+    picture, saved = str(tmp_path / "there.svg"), tmp_path / "mended.toml"
+    words = ("--without", "n3, n7", "--save", str(saved), "--picture", picture)
+    assert run(_arguments(ring, *words)) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Without n3, n7; new links: ")
+    assert f"Written: {saved.resolve()}" in out
+    mended = load_topology(saved)
+    assert set(mended.graph.nodes) == {NodeId(f"n{i}") for i in (0, 1, 2, 4, 5, 6)}
+    assert mended.graph.degrees == (2,) * 6
+    assert mended.weights == "lazy"
+    assert run(_arguments(ring, "--without", "n3", "--degree", "4", "--picture", picture)) == 0
+    assert "4" in capsys.readouterr().out.split("degree")[1].split()[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--without", "n9"), "there is no node 'n9'"),
+        (("--without", "n0,n1,n2"), "1 of 4 nodes stay"),
+        (("--degree", "3"), "read with --without only"),
+        (("--without", "n0", "--save", "mended.json"), "is written as .toml"),
+        (("--without", "n0", "--save", "nowhere/mended.toml"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_mended_is_refused_in_one_line(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    ring = _file(tmp_path, 'kind = "ring"\nnodes = 4\n')
+    with pytest.raises(ConfigError, match=told):
+        run(_arguments(ring, *words))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'kind = "one_peer_exponential"\nnodes = 8\n',
+        'kind = "ring"\nnodes = 4\nweights = "target"\ntarget = { n0 = 2.0 }\n',
+    ],
+)
+def test_what_was_made_for_all_is_not_mended(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="make it anew"):
+        run(_arguments(_file(tmp_path, text), "--without", "n1"))
 
 
 def test_a_graph_too_large_to_draw_still_has_its_table(
