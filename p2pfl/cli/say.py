@@ -37,7 +37,8 @@ def add_log_format_argument(parser: argparse.ArgumentParser) -> None:
 def spoken_as(log_format: str) -> Iterator[None]:
     """Tell everything in this format from here to the end."""
     if log_format != "json":
-        yield
+        with _progress_shown():
+            yield
         return
     token = _json.set(True)
     handler = _Handler()
@@ -53,6 +54,21 @@ def spoken_as(log_format: str) -> Iterator[None]:
         root.removeHandler(handler)
         root.setLevel(before)
         _json.reset(token)
+
+
+@contextmanager
+def _progress_shown() -> Iterator[None]:
+    """Of all that is logged as information, only how far slow transfers are is shown as text."""
+    logger, handler = logging.getLogger("p2pfl.progress"), _Lines()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
 
 
 def speaks_json() -> bool:
@@ -104,6 +120,13 @@ def tell(
 def finite(number: float | None) -> float | None:
     """The number, or null: JSON knows neither infinity nor nan."""
     return None if number is None or not math.isfinite(number) else number
+
+
+class _Lines(logging.Handler):
+    """What is logged, as plain lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say("progress", record.getMessage())
 
 
 class _Handler(logging.Handler):

@@ -135,6 +135,17 @@ class Assembly:
         return not self._missing
 
     @property
+    def progress(self) -> tuple[int, int, int]:
+        """The newest frame's number, how many of its bytes came in, and of how many; 0 of 0: none.
+
+        The last piece counts as one of the others, which is at most one piece too many.
+        """
+        if self._stamp is None or self._buffer is None:
+            return 0, 0, 0
+        done = (self._count - len(self._missing)) * self._piece_bytes
+        return self._stamp.number, min(done, self._buffer.size), self._buffer.size
+
+    @property
     def missing(self) -> frozenset[int]:
         """Indices that have not come in yet."""
         return frozenset(self._missing)

@@ -56,6 +56,20 @@ class LinkState:
     """Messages that were handed over and are not acknowledged yet."""
     unread: int = 0
     """Messages that came in and were not received yet."""
+    transfers: tuple["Transfer", ...] = ()
+    """Models in parts that are under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A model in parts on its way, seen from this endpoint."""
+
+    peer: NodeId | None
+    """From whom it comes; None: it goes out."""
+    number: int
+    """Its sender counts its models: the same number is the same model."""
+    done_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

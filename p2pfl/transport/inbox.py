@@ -18,7 +18,7 @@ from p2pfl.messages import (
     Received,
 )
 from p2pfl.transport import topics
-from p2pfl.transport.base import Membership, Traffic, TransportEvent
+from p2pfl.transport.base import Membership, Traffic, Transfer, TransportEvent
 from p2pfl.transport.gate import Gate, event_of
 from p2pfl.transport.link import Incoming
 from p2pfl.transport.mailbox import Mailbox
@@ -95,6 +95,16 @@ class Inbox:
     def unread(self) -> int:
         """What came in and was not received yet."""
         return len(self._mailbox)
+
+    @property
+    def coming(self) -> tuple[Transfer, ...]:
+        """The models that have come in part."""
+        return tuple(
+            Transfer(peer=peer, number=number, done_bytes=done, total_bytes=total)
+            for peer, reader in self._readers.items()
+            for number, done, total in [reader.assembly.progress]
+            if 0 < done < total
+        )
 
     @property
     def readers(self) -> Mapping[NodeId, Reader]:

@@ -17,7 +17,7 @@ from p2pfl.messages import (
     VersionRequest,
 )
 from p2pfl.transport import topics
-from p2pfl.transport.base import LinkState, Membership, Row, Traffic, TransportEvent
+from p2pfl.transport.base import LinkState, Membership, Row, Traffic, Transfer, TransportEvent
 from p2pfl.transport.inbox import Inbox
 from p2pfl.transport.link import Connection, Connector, Incoming, Link, Will
 from p2pfl.transport.manifest import Manifest
@@ -102,7 +102,13 @@ class NodeTransport:
             reconnects=0 if link is None else link.reconnects,
             unsent=len(self._outbox),
             unread=0 if inbox is None else inbox.unread,
+            transfers=self._transfers(),
         )
+
+    def _transfers(self) -> tuple[Transfer, ...]:
+        going = self._sender.going if self._sender is not None else None
+        coming = () if self._inbox is None else self._inbox.coming
+        return (*coming, *(() if going is None else (going,)))
 
     @property
     def manifest(self) -> Manifest | None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2pfl.codec.frame import Frame, encode, frame_digest
@@ -12,7 +12,7 @@ from p2pfl.codec.tensors import Dtype
 from p2pfl.errors import TransportError
 from p2pfl.messages import Incarnation, Message, ModelMessage, Presence
 from p2pfl.transport import topics
-from p2pfl.transport.base import Traffic
+from p2pfl.transport.base import Traffic, Transfer
 from p2pfl.transport.link import Connection, Disconnected
 from p2pfl.transport.outbox import Letter, Outbox, Outgoing
 from p2pfl.transport.words import Claim, Head, encode_row
@@ -58,6 +58,8 @@ class Sender:
         self._small_wake = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._connection: Connection | None = None
+        self.going: Transfer | None = None
+        """The large model that is being sent, and how much of it the broker has acknowledged."""
 
     def wake(self) -> None:
         """Look into the outbox, soon."""
@@ -155,7 +157,7 @@ class Sender:
         )
         count = part_count(frame.nbytes, self._chunk_bytes)
         self._slot_counts[slot] = max(self._slot_counts[slot], count)
-        sent = await _publish_all(connection, names, retain=True)
+        sent = await self._send_parts(connection, names, outgoing.number, frame.nbytes)
         self._count(sent, receivers=self._receivers)
         head = Head(
             run=self._run,
@@ -170,6 +172,22 @@ class Sender:
         ).encode()
         await connection.publish(topic, head, qos=1, retain=True)
         self._count(len(head), receivers=self._receivers, control=True)
+
+    async def _send_parts(
+        self, connection: Connection, parts: Iterable[tuple[str, bytes]], number: int, total: int
+    ) -> int:
+        done = 0
+
+        def acknowledged(size: int) -> None:
+            nonlocal done
+            done += size
+            self.going = Transfer(peer=None, number=number, done_bytes=done, total_bytes=total)
+
+        acknowledged(0)
+        try:
+            return await _publish_all(connection, parts, retain=True, acknowledged=acknowledged)
+        finally:
+            self.going = None
 
     async def _send_letter(self, connection: Connection, letter: Letter) -> None:
         frame = await self._encoded(letter.message)
@@ -199,7 +217,11 @@ class Sender:
 
 
 async def _publish_all(
-    connection: Connection, messages: Iterable[tuple[str, bytes]], *, retain: bool
+    connection: Connection,
+    messages: Iterable[tuple[str, bytes]],
+    *,
+    retain: bool,
+    acknowledged: Callable[[int], None] | None = None,
 ) -> int:
     """Publish in order with a few unacknowledged at a time; the bytes sent."""
     sent = 0
@@ -208,6 +230,8 @@ async def _publish_all(
     async def one(topic: str, payload: bytes) -> None:
         try:
             await connection.publish(topic, payload, qos=1, retain=retain)
+            if acknowledged is not None:
+                acknowledged(len(payload))
         finally:
             room.release()
 

@@ -173,3 +173,14 @@ def test_parts_that_contradict_each_other_are_torn(parts: list[Part]) -> None:
         assembly.add(each)
     with pytest.raises(ProtocolError, match="torn"):
         assembly.add(parts[-1])
+
+
+def test_an_assembly_tells_how_far_it_is() -> None:
+    frame, assembly = frame_of(), Assembly()
+    parts = parts_of(frame, chunk_bytes=1000)
+    assert assembly.progress == (0, 0, 0)
+    for count, each in enumerate(parts[:-1], start=1):
+        assembly.add(each)
+        assert assembly.progress == (STAMP.number, count * 1000, frame.nbytes)
+    assembly.add(parts[-1])
+    assert assembly.progress == (0, 0, 0)

@@ -1,0 +1,158 @@
+"""A model of 25 million parameters between two nodes over links of 20 Mbit/s each.
+
+bench_large_model.py [--quick]; two `p2pfl node` processes, whose progress is shown.
+"""
+
+import asyncio
+import re
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import psutil
+from results import Column, Table, conditions, keep
+from slow_link import SlowLink
+
+import p2pfl
+from p2pfl.config.write import config_to_toml
+
+WIDTH: Final = 4_950
+"""Hidden units of two layers: 64 w + w w + 10 w and biases are 25 million."""
+LINK_BYTES_PER_S: Final = 20e6 / 8
+
+
+@dataclass
+class Watched:
+    """One node's process: what it printed, and its largest resident memory after each look."""
+
+    lines: list[str] = field(default_factory=list)
+    peaks_mib: list[tuple[float, float]] = field(default_factory=list)
+
+
+def experiment_text(width: int, time_s: float, codec: str) -> str:
+    """The experiment file of both nodes; a second of training between two mixes."""
+    return config_to_toml(
+        p2pfl.ExperimentConfig(
+            name="large",
+            topology=p2pfl.Topology(kind="path", nodes=2),
+            data=p2pfl.Data(kind="digits"),
+            model=p2pfl.Model(kind="mlp", hidden=(width, width)),
+            training=p2pfl.Training(learning_rate=0.01, local_steps=1),
+            compute=p2pfl.Compute(step_s=1.0),
+            network=p2pfl.Network(codec="bfloat16" if codec == "bfloat16" else "float32"),
+            # Models are as old as the link is slow.
+            staleness=p2pfl.Staleness(liveness_floor_s=max(5.0, time_s)),
+            evaluation=p2pfl.Evaluation(every_s=time_s / 4, samples=64),
+            stop=p2pfl.Stop(time_s=time_s),
+        )
+    )
+
+
+async def node(file: Path, name: str, url: str, *, progress_s: float) -> Watched:
+    """Live one node in a process of its own, and look at it."""
+    program = (
+        "import sys; from p2pfl.runtime import transfers; from p2pfl.cli.main import main;"
+        f"transfers.tell_transfers.__kwdefaults__['every_s'] = {progress_s}; sys.exit(main())"
+    )
+    words = ["node", str(file), "--id", name, "--broker", url]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, *words, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    watched, begun_s = Watched(), monotonic()
+    memory = psutil.Process(process.pid)
+
+    async def look() -> None:
+        while True:
+            mib = memory.memory_info().rss / 2**20
+            watched.peaks_mib.append((monotonic() - begun_s, mib))
+            await asyncio.sleep(0.2)
+
+    looking = asyncio.create_task(look())
+    async for line in process.stdout:
+        watched.lines.append(line.decode().rstrip())
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    if await process.wait():
+        raise RuntimeError(f"{name}: {watched.lines[-1:]}")
+    return watched
+
+
+async def measured(
+    *,
+    width: int,
+    time_s: float,
+    bytes_per_s: float,
+    codec: str = "float32",
+    progress_s: float = 5.0,
+) -> dict[str, float]:
+    """Both nodes to their end; numbers of the first."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        file = folder / "large.toml"
+        file.write_text(experiment_text(width, time_s, codec))
+        broker = await stack.enter_async_context(p2pfl.EmbeddedBroker())
+        links = [
+            await stack.enter_async_context(SlowLink(broker.port, bytes_per_s=bytes_per_s))
+            for _ in range(2)
+        ]
+        pair = await asyncio.gather(
+            *(node(file, f"n{i}", link.url, progress_s=progress_s) for i, link in enumerate(links))
+        )
+    first = pair[0]
+    size = 4 * (64 * width + width * width + 10 * width + 2 * width + 10)
+    told = [line for line in first.lines if "receiving the model of n1" in line]
+    half = first.peaks_mib[len(first.peaks_mib) // 2][0]
+    return {
+        "model_mb": size / 1e6 / (2 if codec == "bfloat16" else 1),
+        "vector_mib": size / 2**20,
+        "seconds": time_s,
+        "received": max((_versions(line) for line in first.lines), default=0),
+        "told": len(told),
+        "first_half_mib": max(mib for at_s, mib in first.peaks_mib if at_s <= half),
+        "peak_mib": max(mib for _, mib in first.peaks_mib),
+        "example": told[len(told) // 2] if told else "",  # type: ignore[dict-item] # for people
+    }
+
+
+def _versions(line: str) -> int:
+    found = re.search(r"version (\d+)", line)
+    return int(found[1]) if found else 0
+
+
+def main() -> None:
+    """Print and keep the table."""
+    quick = "--quick" in sys.argv
+    table = Table(
+        "large model: two nodes, 20 Mbit/s each",
+        [
+            Column("codec", "on the wire"),
+            Column("model_mb", "MB per model", ".0f"),
+            Column("seconds", "seconds"),
+            Column("told", "lines of progress"),
+            Column("vector_mib", "float32 MiB"),
+            Column("first_half_mib", "MiB at most, first half"),
+            Column("peak_mib", "MiB at most"),
+        ],
+    )
+    table.open()
+    for codec in ("float32", "bfloat16"):
+        found = asyncio.run(
+            measured(
+                width=WIDTH // 10 if quick else WIDTH,
+                time_s=20.0 if quick else 240.0,
+                bytes_per_s=LINK_BYTES_PER_S / (100 if quick else 1),
+                codec=codec,
+            )
+        )
+        print(found["example"])
+        table.add({"codec": codec, **found})
+    keep(table, conditions=conditions())
+
+
+if __name__ == "__main__":
+    main()
