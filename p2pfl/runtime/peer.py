@@ -1,6 +1,7 @@
 """One node in real time, over any transport: the counterpart of `simulate` for one place."""
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 from p2pfl.experiment import Experiment
@@ -13,7 +14,7 @@ from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
 from p2pfl.runtime.recorder import Recorder
 from p2pfl.runtime.rows import Report
-from p2pfl.runtime.transfers import tell_transfers
+from p2pfl.runtime.transfers import transfers_told
 from p2pfl.runtime.worker import Pace, Worker
 from p2pfl.transport.base import Membership, Transport
 
@@ -83,13 +84,9 @@ async def run_node(
             machine=machine, tally=life.tally, transport=transport, worker=worker
         )
     membership = _membership(experiment, place, trainer)
-    progress = asyncio.create_task(tell_transfers(node, transport), name=f"p2pfl {node} progress")
-    try:
-        with cores:
+    with cores, closing(life):
+        async with transfers_told(node, transport):
             return await life.live(membership, go=go, since_s=since_s)
-    finally:
-        progress.cancel()
-        life.close()
 
 
 def _trainer_of(experiment: Experiment, place: Place) -> Trainer:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 from p2pfl.transport.base import Transfer, Transport
@@ -15,6 +16,17 @@ PROGRESS: Final = logging.getLogger("p2pfl.progress")
 """Commands show it."""
 
 _MB: Final = 1e6
+
+
+@asynccontextmanager
+async def transfers_told(node: NodeId, transport: Transport) -> AsyncIterator[None]:
+    """Tell of slow transfers in here."""
+    task = asyncio.create_task(tell_transfers(node, transport), name=f"p2pfl {node} progress")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def tell_transfers(node: NodeId, transport: Transport, *, every_s: float = EVERY_S) -> None:
