@@ -25,6 +25,9 @@ START_S: Final = 60.0
 STOP_S: Final = 20.0
 """A host that can be reached has stopped its nodes within this."""
 
+AWAY_S: Final = 5.0
+"""One that cannot be reached may come back within this."""
+
 EXIT_WAIT_S: Final = 120.0
 """After the word `end`: what a slow or broken link still has to carry, final models too."""
 
@@ -118,6 +121,10 @@ class Fleet:
             if isinstance(fault, BaseException) and not isinstance(fault, P2pflError):
                 raise fault
 
+    def reaches(self, key: str) -> bool:
+        """Whether it lives on a host that is there now."""
+        return key in self.pids and self._homes[node_of(key)].there
+
     def warm(self, job: Job) -> None:
         """Let every host load what its nodes will need."""
         for host in self.hosts:
@@ -165,7 +172,7 @@ class Fleet:
         if host.begun:
             host.command({"stop": True})
             try:
-                async with asyncio.timeout(STOP_S):
+                async with asyncio.timeout(STOP_S if host.there else AWAY_S):
                     await host.over.wait()
             except TimeoutError:
                 self.afterwards.append(

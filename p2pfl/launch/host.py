@@ -136,6 +136,11 @@ class RemoteHost:
         self._commands.append(words)
         self._news.set()
 
+    @property
+    def there(self) -> bool:
+        """Whether it can be reached, as far as is known."""
+        return self._there.is_set() and not self.over.is_set()
+
     async def until_there(self) -> None:
         """Wait until it can be reached, or is over."""
         await self._there.wait()

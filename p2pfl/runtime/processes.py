@@ -44,6 +44,10 @@ class NodeProcesses(Protocol):
         """End all."""
         ...
 
+    def reaches(self, key: str) -> bool:
+        """Whether a signal would get to this life's process now."""
+        ...
+
     def warm(self, job: Job) -> None:
         """Load what jobs like this one will need."""
         ...
@@ -111,6 +115,10 @@ class Processes:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
+
+    def reaches(self, key: str) -> bool:
+        """Whether it lives."""
+        return key in self.pids
 
     def warm(self, job: Job) -> None:
         """Load what jobs like this one will need."""

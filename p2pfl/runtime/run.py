@@ -141,16 +141,32 @@ class RealRun:
         if time_s is not None:
             duration_s = min(duration_s, time_s)
         await self._say("end", reason)
-        try:
+        patient = reason == "finished"
+
+        def waited_enough() -> bool:
+            lives = self.processes
+            return lives.all_have_ended or not (patient or any(map(lives.reaches, lives.pids)))
+
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await self._until(lambda: self.processes.all_have_ended)
-        except TimeoutError:
-            for key in list(self.processes.pids):
-                self.processes.kill(key)
-                self.board.notes.append(f"{node_of(key)} did not end by itself and was killed")
-        await self._tidy()
+                await self._until(waited_enough)
+        if not self._kill_the_rest():
+            await self._tidy()
         self._look()
         return self.board.result(duration_s=duration_s, wall_s=perf_counter() - self._begun_s)
+
+    def _kill_the_rest(self) -> bool:
+        """Kill who did not end; whether some cannot be reached, and must still find the end."""
+        unreached = False
+        for key in list(self.processes.pids):
+            where = self.board.standings[node_of(key)].where
+            if self.processes.reaches(key):
+                self.processes.kill(key)
+                self.board.notes.append(f"{where} did not end by itself and was killed")
+            else:
+                unreached = True
+                self.board.notes.append(f"{where} cannot be reached: its end is not known")
+        return unreached
 
     async def start_node(self, node: str) -> int:
         """Start a node's process (again); its pid."""

@@ -46,6 +46,16 @@ class Site:
         what = experiment_words()
         return self.hosts.start("broker", "launch", *what, *words, *where, "--broker", self.url)
 
+    def p2pfl_on(self, *names: str, what: str = "") -> list[int]:
+        """Processes of runs there: all but sshd and the shells before it."""
+        found = []
+        for name in names:
+            for pid in self.hosts.pids(name):
+                with contextlib.suppress(OSError):
+                    if f"p2pfl.runtime.{what}" in Path(f"/proc/{pid}/cmdline").read_text():
+                        found.append(pid)
+        return found
+
     def result(self) -> Path:
         """The folder of the newest run."""
         return max((self.folder / "runs").iterdir())
@@ -116,17 +126,6 @@ def wait_for(process: "subprocess.Popen[str]", pattern: str) -> str:
     raise AssertionError(f"{pattern} never came: {heard}")
 
 
-def ours(site: Site) -> list[int]:
-    """Processes on the hosts that belong to some run: all but sshd and the shells before it."""
-    found = []
-    for name in NAMES:
-        for pid in site.hosts.pids(name):
-            with contextlib.suppress(OSError):
-                if b"p2pfl" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(pid)
-    return found
-
-
 @dataclass
 class Mix:
     """One mix of one node, by the calendar."""
@@ -171,7 +170,7 @@ def test_three_hosts_learn_mnist_though_one_is_cut_off(site: Site) -> None:
     healed_s = time.time()
     output, _ = process.communicate(timeout=120.0 + CUT_S)
     assert process.returncode == 0, heard + output
-    assert not ours(site)
+    assert not site.p2pfl_on(*NAMES)
     result = read_run(site.result())
     assert result.final.accuracy_mean is not None
     assert {node.outcome for node in result.nodes} == {"finished"}, heard + output
@@ -194,11 +193,35 @@ def test_three_hosts_learn_mnist_though_one_is_cut_off(site: Site) -> None:
 def test_ctrl_c_stops_every_node_on_every_host(site: Site) -> None:
     process = site.launch("--set", "stop.steps=100000")
     heard = wait_for(process, r"3 training")
-    assert ours(site)
+    assert site.p2pfl_on(*NAMES)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60.0)
     assert process.returncode == 130, heard + output
-    assert not ours(site)
+    assert not site.p2pfl_on(*NAMES)
+
+
+def test_a_host_that_is_cut_off_hears_of_the_end_when_it_is_back(site: Site) -> None:
+    process = site.launch("--set", "stop.steps=100000")
+    heard = wait_for(process, r"3 training")
+    site.hosts.cut("edge")
+    heard += wait_for(process, "host edge .* its nodes go on")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 130, heard + output
+    assert "n2 on edge cannot be reached" in output
+    assert "host edge cannot be reached: what runs there (n2) hears of the end" in output
+    assert not site.p2pfl_on("lab", "clinic")
+    assert len(site.p2pfl_on("edge", what="nursery")) == 2
+    site.hosts.heal("edge")
+    until_s = time.time() + 30.0
+    # The node ends; what started it waits for a word from us, as long as the hosts file says.
+    while len(site.p2pfl_on("edge", what="nursery")) == 2:
+        assert time.time() < until_s
+        time.sleep(0.2)
+    os.kill(site.p2pfl_on("edge", what="outpost")[0], signal.SIGTERM)
+    while site.p2pfl_on("edge"):
+        assert time.time() < until_s
+        time.sleep(0.2)
 
 
 def test_what_is_missing_on_which_host_is_said_before_anything_starts(site: Site) -> None:
@@ -218,7 +241,7 @@ def test_what_is_missing_on_which_host_is_said_before_anything_starts(site: Site
     assert "host lab (root@10.77.0.11): it does not let this user in" in line
     assert "host clinic: there is no /usr/bin/python-of-nobody" in line
     assert "host edge: its data: /no/such/place.npz" in line
-    assert not ours(site)
+    assert not site.p2pfl_on(*NAMES)
 
 
 def test_a_host_that_is_not_there_or_not_known_is_named(site: Site) -> None:
@@ -230,4 +253,4 @@ def test_a_host_that_is_not_there_or_not_known_is_named(site: Site) -> None:
     assert "host lab (root@10.77.0.99): " in output
     assert "host edge (root@10.77.0.13): its public key is not among the known ones" in output
     assert len(output.strip().splitlines()) == 1
-    assert not ours(site)
+    assert not site.p2pfl_on(*NAMES)
