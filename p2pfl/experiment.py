@@ -32,7 +32,7 @@ from p2pfl.protocol.staleness import StalenessPolicy
 from p2pfl.tasks import client_trainer_of, quadratic_task_of, trainer_of
 from p2pfl.topology.build import Topology
 from p2pfl.types import NodeId, Vector
-from p2pfl.wiring import check_topology, make_topology
+from p2pfl.wiring import check_repair, check_topology, make_topology
 
 SERVER: Final = NodeId("server")
 CENTRE: Final = NodeId("centralized")
@@ -103,7 +103,10 @@ class Experiment:
         topology = make_topology(self.config, folder=self.folder)
         self._check_nodes(topology.graph.nodes)
         if self._gossips:
-            check_topology(topology, self.rule.capabilities, label=self.label)
+            needs = self.rule.capabilities
+            check_topology(topology, needs, label=self.label)
+            if self.config.faults.repair_degree is not None:
+                check_repair(topology, needs, label=self.label)
         return topology
 
     @cached_property

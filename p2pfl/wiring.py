@@ -72,6 +72,24 @@ def check_topology(topology: Topology, needs: Capabilities, *, label: str) -> No
         _check_signs(topology, label=label)
 
 
+def check_repair(topology: Topology, needs: Capabilities, *, label: str) -> None:
+    """Refuse to mend the graph where the algorithm, or the weights, are those of one that stays.
+
+    Raises:
+        ConfigError: says why.
+    """
+    if not needs.rewirable:
+        raise ConfigError(
+            f"{label} keeps what it has with each neighbour, or waits for it, and cannot be given "
+            'others: remove faults.repair_degree, or take "pull_mix"'
+        )
+    if topology.weights not in {"metropolis", "lazy"}:
+        raise ConfigError(
+            f'faults.repair_degree: the weights "{topology.weights}" are those of the whole graph; '
+            'when it is mended both ends of a link must find theirs anew: take "metropolis"'
+        )
+
+
 def _check_schedule(kind: str, needs: Capabilities, *, label: str) -> None:
     if not needs.synchronous:
         raise ConfigError(

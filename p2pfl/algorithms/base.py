@@ -45,6 +45,8 @@ class Capabilities:
     """Runs on a star around a server."""
     column_stochastic: bool = False
     """Reads with which share each neighbour pushes (columns sum to 1), not with w_ij."""
+    rewirable: bool = False
+    """Looks at its neighbours and their weights anew each time: the graph may change under it."""
     tree: bool = False
     """Needs a graph without cycles: whoever dies cuts it, and each piece goes on for itself."""
     acknowledged: bool = False

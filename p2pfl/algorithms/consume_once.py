@@ -65,7 +65,7 @@ class ConsumeOnce(BaseAlgorithm[Consumed]):
     @property
     def capabilities(self) -> Capabilities:
         """Asynchronous; needs an undirected, constant graph."""
-        return Capabilities()
+        return Capabilities(rewirable=True)
 
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""

@@ -59,7 +59,7 @@ class PullMix(BaseAlgorithm[MixState]):
     @property
     def capabilities(self) -> Capabilities:
         """Asynchronous; needs an undirected, constant graph."""
-        return Capabilities(byzantine_safe=True)
+        return Capabilities(byzantine_safe=True, rewirable=True)
 
     def at(self, place: Surroundings) -> Self:
         """With the node's own c_i."""

@@ -124,6 +124,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "faults.crash.at_s": _NOT_NEGATIVE,
     "faults.leave.at_s": _NOT_NEGATIVE,
     "faults.join.at_s": _NOT_NEGATIVE,
+    "faults.repair_degree": Range(at_least=1),
     "faults.churn.life_s": _POSITIVE,
     "faults.churn.absence_s": _POSITIVE,
     "faults.churn.graceful": Range(at_least=0, at_most=1),

@@ -147,3 +147,6 @@ class FaultsConfig:
     leave: tuple[LeaveConfig, ...] = ()
     join: tuple[JoinConfig, ...] = ()
     churn: ChurnConfig | None = None
+    repair_degree: int | None = None
+    """Who is gone is replaced as a neighbour: links are added until all who are there are connected
+    and have so many neighbours each. None: the graph stays."""

@@ -1,12 +1,24 @@
 """The words between node and driver: events in, effects out, and the messages that travel."""
 
 from p2pfl.messages.effects import Effect, Publish, Reading, Record, Send, Stop, Train, Wake
-from p2pfl.messages.events import Ended, Event, PeerLost, Received, Saved, Started, Trained, Woken
+from p2pfl.messages.events import (
+    AnyEvent,
+    Ended,
+    Event,
+    PeerLost,
+    Received,
+    Rewired,
+    Saved,
+    Started,
+    Trained,
+    Woken,
+)
 from p2pfl.messages.header import Header, Incarnation
 from p2pfl.messages.model import Message, ModelMessage, Presence, PresenceState, VersionRequest
 from p2pfl.messages.views import Neighbour
 
 __all__ = [
+    "AnyEvent",
     "Effect",
     "Ended",
     "Event",
@@ -22,6 +34,7 @@ __all__ = [
     "Reading",
     "Received",
     "Record",
+    "Rewired",
     "Saved",
     "Send",
     "Started",

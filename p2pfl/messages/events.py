@@ -55,6 +55,12 @@ class Woken(NamedTuple):
     token: int
 
 
+class Rewired(NamedTuple):
+    """The graph has changed: from now on the node hears these, with these weights."""
+
+    neighbours: tuple[tuple[NodeId, float], ...]
+
+
 class Ended(NamedTuple):
     """The run is over, by its time limit or by the word of the process that started it."""
 
@@ -62,3 +68,7 @@ class Ended(NamedTuple):
 
 
 Event = Started | Trained | Received | PeerLost | Woken | Ended
+"""What happens under both drivers."""
+
+AnyEvent = Event | Rewired
+"""Only the simulator mends graphs: no record of a real run has a `Rewired`."""

@@ -61,6 +61,15 @@ class Neighbourhood:
         self._everybody = list(self.peers.values())
         self.since_s = since_s
 
+    def rewire(self, neighbours: Iterable[tuple[NodeId, float]]) -> None:
+        """Hear these from now on, with these weights; what is known of those who stay is kept."""
+        before, self.peers = self.peers, {}
+        for node, weight in neighbours:
+            peer = self.peers[node] = before.get(node) or Peer(node, weight, self.policy)
+            peer.weigh(weight)
+        self._rounds = self._all_rounds()
+        self._everybody = list(self.peers.values())
+
     def used(self, sight: Sight, mixed: bool | frozenset[NodeId]) -> Sight:  # noqa: FBT001 - as an algorithm says it
         """What was seen, for the record of a mix; of these alone, if it used no others."""
         if isinstance(mixed, bool):

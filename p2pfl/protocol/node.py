@@ -20,14 +20,15 @@ import numpy as np
 from p2pfl.algorithms.base import Algorithm, Local, stranger
 from p2pfl.algorithms.mixing import weighted_mean
 from p2pfl.messages import (
+    AnyEvent,
     Effect,
     Ended,
-    Event,
     ModelMessage,
     PeerLost,
     PresenceState,
     Received,
     Record,
+    Rewired,
     Saved,
     Send,
     Started,
@@ -122,12 +123,8 @@ class Node:
 
     def resume(self, was: NodeSnapshot) -> None:
         """Be what `was` tells, for a new node of the same settings and algorithm."""
-        self.phase, self.version, self.steps, self.state = (
-            was.phase,
-            was.version,
-            was.steps,
-            was.state,
-        )
+        self.phase, self.version = was.phase, was.version
+        self.steps, self.state = was.steps, was.state
         self.neighbourhood.resume((copy(peer) for peer in was.peers), since_s=was.since_s)
         self._voice, self._update_steps = copy(was.voice), was.update_steps
         self.refused = Counter(dict(was.refused))
@@ -137,7 +134,7 @@ class Node:
 
     # ------------------------------------------------------------ events
 
-    def handle(self, event: Event, now: float) -> list[Effect]:
+    def handle(self, event: AnyEvent, now: float) -> list[Effect]:
         """Take one event at `now` seconds on a clock that never runs back; what to do about it."""
         effects: list[Effect] = []
         match event:
@@ -152,6 +149,8 @@ class Node:
                 if record is not None and record.lose(incarnation, now):
                     grace_s = self.settings.policy.suspect_grace_s
                     effects.append(Wake(now + grace_s * 1.001, token=-1))
+            case Rewired(neighbours):
+                self.neighbourhood.rewire(neighbours)
             case Started():
                 self._on_started(event, now, effects)
             case Ended(reason):

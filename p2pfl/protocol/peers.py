@@ -108,6 +108,11 @@ class Peer:
         self._settle()
         return True
 
+    def weigh(self, weight: float) -> None:
+        """Count so much from now on."""
+        self.weight = weight
+        self._settle()
+
     def lose(self, incarnation: Incarnation, now: float) -> bool:
         """The broker says that this incarnation's connection broke; False if it is an old one."""
         if self.incarnation != incarnation or self.lost_s is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from p2pfl.algorithms.rounds import Undecided
+from p2pfl.algorithms.suite import ALONE, STARS
 from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
@@ -21,6 +22,7 @@ from p2pfl.simulation.inhabitant import Inhabitant
 from p2pfl.simulation.measuring import Learner, Measurements, Progress, run_result
 from p2pfl.simulation.network import StarNetwork
 from p2pfl.simulation.profile import Part, Profile
+from p2pfl.simulation.repair import Repair
 from p2pfl.simulation.trace import Trace
 from p2pfl.simulation.world import World
 from p2pfl.types import NodeId
@@ -125,6 +127,7 @@ class Simulation:
         self._devices = devices_of(config.compute, nodes, seed=config.seed)
         self.world = self._make_world()
         self.faults = Faults(config, self.world, self._devices, nodes=nodes)
+        self._mend()
         self._ended = False
         self._last: list[Learner] | None = None
         """The learners as they were when the end was called."""
@@ -147,6 +150,15 @@ class Simulation:
 
     def _quiet(self) -> bool:
         return self.world.quiet and not self.faults.returns_to_come
+
+    def _mend(self) -> None:
+        """Let the graph be mended, if the file says so; a server's star has nothing to mend."""
+        config = self.experiment.config
+        degree = config.faults.repair_degree
+        if degree is not None and config.algorithm.kind not in (*STARS, *ALONE):
+            after_s = config.staleness.suspect_grace_s
+            topology = self.experiment.topology
+            Repair(self.world, topology, degree=degree, seed=config.seed, after_s=after_s)
 
     def _make_world(self) -> World:
         experiment, trainer = self.experiment, self.trainer

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import IO, Any, Final, get_args
 
 from p2pfl.messages import (
+    AnyEvent,
     Effect,
     Event,
     ModelMessage,
@@ -18,6 +19,7 @@ from p2pfl.messages import (
     Publish,
     Received,
     Record,
+    Rewired,
     Send,
     Stop,
     Train,
@@ -43,7 +45,7 @@ class Trace:
         """Names, and groups of names, as numbers in the order of their first appearance."""
         self._lines = lines
 
-    def add(self, at_s: float, node: NodeId, event: Event, effects: Sequence[Effect]) -> None:
+    def add(self, at_s: float, node: NodeId, event: AnyEvent, effects: Sequence[Effect]) -> None:
         """One step of one node."""
         self._word(at_s, event, node)
         for effect in effects:
@@ -69,7 +71,7 @@ class Trace:
         self._flush()
         return self._hash.hexdigest()
 
-    def _word(self, at_s: float, event: Event, who: Hashable) -> None:
+    def _word(self, at_s: float, event: AnyEvent, who: Hashable) -> None:
         code, facts = _KINDS[type(event)]
         number = self._numbers.setdefault(who, len(self._numbers))
         self._words += _WORD(at_s, code, number, *facts(event))
@@ -80,7 +82,7 @@ class Trace:
         self._hash.update(self._words)
         self._words.clear()
 
-    def _tell(self, at_s: float, node: NodeId, event: Event, effects: Sequence[Effect]) -> None:
+    def _tell(self, at_s: float, node: NodeId, event: AnyEvent, effects: Sequence[Effect]) -> None:
         assert self._lines is not None
         decided = [_decided(e) for e in effects]
         line = {"at_s": at_s, "node": node, "event": _told(event), "effects": decided}
@@ -112,12 +114,12 @@ _FACTS: Final[Mapping[type, Callable[[Any], Facts]]] = {
 
 _KINDS: Final = {
     kind: (code, _FACTS.get(kind, lambda _: (0, 0, 0.0)))
-    for code, kind in enumerate((*get_args(Event), *get_args(Effect)))
+    for code, kind in enumerate((*get_args(Event), *get_args(Effect), Rewired))
 }
 """Each kind of event and effect: its number, and what tells it from others of its kind."""
 
 
-def _told(event: Event) -> str:
+def _told(event: AnyEvent) -> str:
     match event:
         case Received(ModelMessage(header=header), retained):
             kept = " retained" if retained else ""

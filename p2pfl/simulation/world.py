@@ -13,9 +13,9 @@ from p2pfl.compute import ComputeLaw
 from p2pfl.draws import draw_bits
 from p2pfl.learning.trainer import Trainer, TrainJob
 from p2pfl.messages import (
+    AnyEvent,
     Effect,
     Ended,
-    Event,
     Incarnation,
     ModelMessage,
     PeerLost,
@@ -24,6 +24,7 @@ from p2pfl.messages import (
     Publish,
     Received,
     Record,
+    Rewired,
     Send,
     Started,
     Stop,
@@ -42,6 +43,10 @@ from p2pfl.simulation.inhabitant import Inhabitant, Training
 from p2pfl.simulation.network import Endpoint, Parcel, StarNetwork
 from p2pfl.simulation.trace import Trace
 from p2pfl.types import NodeId
+
+
+def _nothing() -> None:
+    """Nobody wants to be told."""
 
 
 class World(Calendar):
@@ -76,6 +81,8 @@ class World(Calendar):
         self._devices = devices
         self._seed = seed
         self._under_way: dict[NodeId, Training] = {}
+        self.on_change: Callable[[], None] = _nothing
+        """Told when a node has gone or come."""
         self.some_stopped = False
         """Somebody has stopped since `quiet` was last asked."""
         self.inhabitants = {
@@ -157,6 +164,7 @@ class World(Calendar):
         """Before the start: the node is not there yet; `restart` brings it in."""
         one = self.inhabitants[name]
         one.alive, one.life, one.tally.outcome = False, 0, "absent"
+        self.on_change()
 
     def save(self, name: NodeId) -> None:
         """Let the node remember what it is now, if it keeps checkpoints and is awake."""
@@ -175,6 +183,7 @@ class World(Calendar):
         if one.checkpoint is not None:
             one.momentum = one.checkpoint.momentum
         one.tally.outcome = "running"
+        self.on_change()
         self._begin(one, True)
         self.network.fetch(name, one.node.neighbourhood.peers)
 
@@ -200,12 +209,24 @@ class World(Calendar):
         if one.alive and not one.asleep:
             self.network.fetch(name, peers)
 
+    def rewire(self, name: NodeId, row: tuple[tuple[NodeId, float], ...]) -> None:
+        """From now on the node hears these (with w_ij), and they hear it."""
+        one = self.inhabitants[name]
+        if not one.alive or self._waits(one, partial(self.rewire, name, row)):
+            return
+        one.hearers = tuple(peer for peer, _ in row)
+        known = one.node.neighbourhood.peers
+        if row != tuple((peer.node, peer.weight) for peer in known.values()):
+            self._happen(one, Rewired(row))
+            self.network.fetch(name, [peer for peer in one.hearers if peer not in known])
+
     def _take_out(self, one: Inhabitant, outcome: str) -> None:
         one.alive = False
         one.training = one.momentum = None
         self._under_way.pop(one.name, None)
         one.tally.outcome = outcome
         self.some_stopped = True
+        self.on_change()
 
     def _waits(self, one: Inhabitant, action: Action) -> bool:
         """True if the device sleeps: `action` will happen when it wakes."""
@@ -218,10 +239,10 @@ class World(Calendar):
 
     # ------------------------------------------------------------ events to nodes
 
-    def _happen(self, one: Inhabitant, event: Event) -> None:
+    def _happen(self, one: Inhabitant, event: AnyEvent) -> None:
         self._decided(one, event, one.node.handle(event, self.now_s))
 
-    def _decided(self, one: Inhabitant, event: Event, effects: Sequence[Effect]) -> None:
+    def _decided(self, one: Inhabitant, event: AnyEvent, effects: Sequence[Effect]) -> None:
         self.trace.add(self.now_s, one.name, event, effects)
         for effect in effects:
             self._perform(one, effect)
@@ -269,7 +290,7 @@ class World(Calendar):
             saved = None if one.checkpoint is None else one.checkpoint.saved
             self._happen(one, Started(self._incarnation(one), rejoining, saved))
 
-    def _tell(self, name: NodeId, event: Event) -> None:
+    def _tell(self, name: NodeId, event: AnyEvent) -> None:
         one = self.inhabitants[name]
         if one.alive and not one.asleep:
             self._happen(one, event)

@@ -7,8 +7,8 @@ import numpy as np
 from p2pfl.algorithms.base import Algorithm
 from p2pfl.algorithms.pull_mix import PullMix
 from p2pfl.messages import (
+    AnyEvent,
     Effect,
-    Event,
     Header,
     Incarnation,
     ModelMessage,
@@ -65,7 +65,7 @@ class Bench:
         self.effects: list[Effect] = []
         self.sequences: dict[tuple[str, Incarnation], int] = {}
 
-    def tell(self, event: Event, now: float) -> list[Effect]:
+    def tell(self, event: AnyEvent, now: float) -> list[Effect]:
         """Hand in an event; what the node wants done, also kept in `effects`."""
         effects = self.node.handle(event, now)
         self.effects += effects

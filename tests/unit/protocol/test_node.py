@@ -17,6 +17,7 @@ from p2pfl.messages import (
     Publish,
     Received,
     Record,
+    Rewired,
     Send,
     Stop,
     Train,
@@ -234,6 +235,22 @@ def test_a_rejoining_node_that_finds_nobody_starts_from_the_beginning() -> None:
     bench = make_bench()
     bench.start(rejoining=True)
     assert published(bench.tell(Woken(-1), 2.0))[0].header.version == 0
+
+
+def test_a_rewired_node_hears_its_new_neighbours_and_keeps_what_it_has_of_the_old() -> None:
+    bench = make_bench()
+    bench.start()
+    bench.model("n1", 3, 0.1, value=1.0)
+    bench.model("n2", 3, 0.2, value=9.0)
+    n3 = NodeId("n3")
+    assert bench.tell(Rewired(((N1, 0.5), (n3, 0.25))), 0.3) == []
+    peers = bench.node.neighbourhood.peers
+    assert list(peers) == [N1, n3]
+    bench.model("n2", 4, 0.4, value=9.0)
+    assert bench.node.refused[N2, "stranger"] == 1
+    records = [e for e in bench.trained(1.0) if isinstance(e, Record)]
+    assert {(r.peer, r.weight) for record in records for r in record.readings} == {(N1, 0.5)}
+    assert bench.node.served(1.0) == bench.node.public() + 0.5 * (1.0 - bench.node.public())
 
 
 def test_wait_holds_training_back_at_the_bound_and_no_earlier() -> None:
