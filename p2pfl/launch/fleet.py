@@ -17,6 +17,7 @@ from p2pfl.launch.host import RemoteHost
 from p2pfl.runtime.board import Board
 from p2pfl.runtime.host_words import CHECKPOINTS, RECORDS, Question
 from p2pfl.runtime.jobs import Job, node_of
+from p2pfl.transport.broker import EmbeddedBroker
 from p2pfl.types import NodeId
 
 START_S: Final = 60.0
@@ -55,7 +56,9 @@ class Fleet:
         run: str,
         version: str,
         tell: Callable[[str], None],
+        broker: EmbeddedBroker | None = None,
     ) -> None:
+        """`broker`: one that is to be there as long as the fleet is."""
         self.ends: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         self.pids: dict[str, int] = {}
         self.exit_wait_s = EXIT_WAIT_S
@@ -63,6 +66,7 @@ class Fleet:
         self._experiment = experiment
         self._files, self._question, self._version = files, question, version
         self._tell = tell
+        self._broker = broker
         self._notes: list[str] = []
         self._said: dict[NodeId, str] = {}
         self._bring: dict[str, Path] = {}
@@ -95,6 +99,8 @@ class Fleet:
     async def __aenter__(self) -> Self:
         """Check all hosts, side by side; only when all are well, start something there."""
         try:
+            if self._broker is not None:
+                await self._broker.start()
             digest = self._experiment.digest
             await _all_of(
                 host.check(self._files, self._question, version=self._version, digest=digest)
@@ -117,6 +123,8 @@ class Fleet:
             *(self._leave(host) for host in self.hosts), return_exceptions=True
         )
         await asyncio.gather(*(host.close() for host in self.hosts), return_exceptions=True)
+        if self._broker is not None:
+            await self._broker.stop()
         for fault in faults:
             if isinstance(fault, BaseException) and not isinstance(fault, P2pflError):
                 raise fault
