@@ -16,7 +16,7 @@ GRID: Final = "#010205"
 PAPER: Final = "#010206"
 """Stand-ins: the page's variables replace them when the SVG is written."""
 
-SERIES: Final = 7
+SERIES: Final = 9
 """How many colours a page has; more series begin again."""
 
 _STAND_INS: Final = {

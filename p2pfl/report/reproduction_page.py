@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from p2pfl.comparison.sweep_folder import write_whole
+from p2pfl.comparison.units import bytes_text
 from p2pfl.report.charts import against_chart, distance_chart
 from p2pfl.report.pictures import Picture, figure_html
 from p2pfl.report.series import Curve
@@ -49,8 +50,9 @@ def _picture(chart: Chart) -> Picture:
     about = escape(chart.title, quote=True)
     if chart.percent:
         svg = against_chart(
-            curves, measure="accuracy", label=chart.x_label, form=figure_text, about=about
-        )
+            curves, measure="accuracy", label=chart.x_label, about=about,
+            form=bytes_text if chart.x_bytes else figure_text,
+        )  # fmt: skip
     else:
         svg = distance_chart(curves, unit=chart.x_label, label=chart.y_label, about=about)
     legend = tuple((line.title, place) for place, line in enumerate(chart.lines))

@@ -5,10 +5,10 @@ from typing import Final
 CSS: Final = """
 :root{color-scheme:light dark;
 --paper:#f6f7f9;--card:#fff;--ink:#1b2733;--muted:#5b6875;--grid:#dfe4ea;--good:#1a7a4c;
---c0:#2a6f97;--c1:#e07a3f;--c2:#4c956c;--c3:#8b5cc7;--c4:#c1496b;--c5:#b8901a;--c6:#5f6c7b}
+--c0:#2a6f97;--c1:#e07a3f;--c2:#4c956c;--c3:#8b5cc7;--c4:#c1496b;--c5:#b8901a;--c6:#5f6c7b;--c7:#2f9e9e;--c8:#7a5230}
 @media (prefers-color-scheme:dark){:root{
 --paper:#11161c;--card:#1a2129;--ink:#e8edf2;--muted:#9aa8b6;--grid:#303a45;--good:#5fc795;
---c0:#5fa8d3;--c1:#f09a63;--c2:#74c094;--c3:#b794e8;--c4:#e87a9a;--c5:#dfbb4b;--c6:#9aa8b6}}
+--c0:#5fa8d3;--c1:#f09a63;--c2:#74c094;--c3:#b794e8;--c4:#e87a9a;--c5:#dfbb4b;--c6:#9aa8b6;--c7:#5cc9c5;--c8:#c19a6b}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
@@ -26,7 +26,7 @@ grid-template-columns:repeat(auto-fit,minmax(150px,1fr))}
 .tile{padding:14px 16px}
 .tile b{display:block;font-size:1.55rem;line-height:1.2;font-variant-numeric:tabular-nums}
 .tile span{color:var(--muted);font-size:.88rem}
-.charts{columns:2;column-gap:16px}
+.charts{columns:2;column-gap:16px;margin:0 0 16px}
 @media (max-width:780px){.charts{columns:1}main{padding:20px 12px 40px}
 h1{font-size:1.5rem}}
 figure{margin:0 0 16px;padding:16px 16px 14px;break-inside:avoid}

@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Final
 
 from p2pfl.reproduction.target import TARGETS, Reproduction, Row
@@ -24,8 +25,8 @@ def expected_text(row: Row) -> str:
 
 
 def figure_text(value: float) -> str:
-    """Three or four significant digits, thousands apart; an exponent for what is very small."""
-    if value and abs(value) < 1e-3:  # noqa: PLR2004 - 0.000123 is hard to read
+    """Three or four significant digits, thousands apart; an exponent for very small and large."""
+    if isfinite(value) and value and not 1e-3 <= abs(value) < 1e9:  # noqa: PLR2004 - 0.000123 and eleven digits are hard to read
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.4g}"  # noqa: PLR2004 - 1,000

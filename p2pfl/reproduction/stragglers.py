@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from p2pfl.algorithms.suite import LABELS, STARS
 from p2pfl.comparison.curves import Axis, along, quality_at
+from p2pfl.comparison.slow import accuracy_on
 from p2pfl.config.load import config_from_mapping
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
@@ -125,7 +126,7 @@ def _rows(runs: _Runs) -> list[Row]:
             rows.append(Row(what=f"accuracy: {title}, {words}", expected=found[rival],
                             measured=found[title], must="at least",
                             source=f"above {rival}, the best of the others"))  # fmt: skip
-        for other in (LABELS[kind] for kind in STARS if LABELS[kind] in others):
+        for other in (LABELS[kind] for kind in (*STARS, "ad_psgd") if LABELS[kind] in others):
             mine, theirs = _at_equal(runs, title, other, "busiest_bytes")
             rows.append(Row(what=f"accuracy at equal bytes of the busiest endpoint: {title}",
                             expected=theirs, measured=mine, must="at least",
@@ -172,6 +173,7 @@ def _charts(runs: _Runs) -> list[Chart]:
     def chart(title: str, x_label: str, axis: Axis) -> Chart:
         return Chart(
             title=title, x_label=x_label, y_label="accuracy", percent=True,
+            x_bytes=axis != "seconds",
             lines=tuple(_line(each, by_rate[COMMON], axis) for each, by_rate in runs.items()),
             caption="Mean accuracy of the models that nodes serve, mean over seeds, learning rate "
             f"{COMMON:g} for all.",
@@ -179,9 +181,28 @@ def _charts(runs: _Runs) -> list[Chart]:
 
     return [
         chart("Accuracy over time", "virtual seconds", "seconds"),
-        chart("Accuracy over bytes", "bytes per node", "node_bytes"),
+        _slow_chart(runs),
+        chart("Accuracy over bytes per node", "bytes per node", "node_bytes"),
         chart("Accuracy over the busiest endpoint's bytes", "bytes", "busiest_bytes"),
     ]
+
+
+def _slow_chart(runs: _Runs) -> Chart:
+    classes = range(SLOW_CLASSES.start, SLOW_CLASSES.stop)
+    lines = []
+    for title, by_rate in runs.items():
+        curves = [accuracy_on(result, classes) for result in by_rate[COMMON]]
+        at_s = tuple(place for place, _ in curves[0])
+        means = tuple(
+            fmean(points) for points in zip(*([y for _, y in c] for c in curves), strict=True)
+        )
+        lines.append(Line(title, at_s, means))
+    return Chart(
+        title="Accuracy on the slow nodes' digits, 0 to 4", percent=True,
+        x_label="virtual seconds", y_label="accuracy", lines=tuple(lines),
+        caption="The mean over all nodes, fast ones too. A line that stays low is a network that "
+        "does not listen to its slow nodes.",
+    )  # fmt: skip
 
 
 def _line(title: str, results: Sequence[RunResult], axis: Axis) -> Line:

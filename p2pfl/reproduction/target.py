@@ -66,6 +66,8 @@ class Chart:
     x_label: str
     y_label: str
     caption: str
+    x_bytes: bool = False
+    """Whether the x axis counts bytes."""
     percent: bool = False
     """Whether the values are shares from 0 to 1, such as accuracies."""
 

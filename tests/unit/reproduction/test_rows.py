@@ -51,11 +51,12 @@ def test_expectations_are_told_with_their_tolerance() -> None:
 
 
 def test_numbers_are_told_as_people_read_them() -> None:
-    assert [figure_text(x) for x in (0.0, 0.000123, 0.05, 12345.6, math.inf)] == [
+    assert [figure_text(x) for x in (0.0, 0.000123, 0.05, 12345.6, 1.77e11, math.inf)] == [
         "0",
         "1.23e-4",
         "0.05",
         "12,346",
+        "1.77e11",
         "inf",
     ]
 
