@@ -123,6 +123,10 @@ class ADPSGD(BaseAlgorithm[Pairing]):
         """Nothing: everybody has x0."""
         return ()
 
+    def greeting(self, state: Pairing) -> Outgoing:
+        """Its model, with no sums: it asks for nothing and answers nothing."""
+        return Outgoing(state.x, extra=no_sums(state.x.size))
+
     def hear(
         self, state: Pairing, local: Local, message: ModelMessage, *, usable: bool
     ) -> Heard[Pairing]:

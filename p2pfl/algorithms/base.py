@@ -223,6 +223,14 @@ class Algorithm(Protocol[S]):
         """What is handed out once, at the start."""
         ...
 
+    def greeting(self, state: S) -> Outgoing | None:
+        """What a node that comes to the run is told where models go to single receivers.
+
+        It makes its first model of its neighbours' greetings; whoever hears one in the middle of
+        the run must not be harmed. None: all hear all, or a newcomer need not be told.
+        """
+        ...
+
     def advance(self, state: S, local: Local, neighbours: Sequence[Neighbour]) -> Advance[S]:
         """Called when no training is under way and something may have changed."""
         ...
@@ -274,6 +282,10 @@ class BaseAlgorithm(Generic[S]):
 
     def in_rounds(self, x0: Vector, nodes: Mapping[NodeId, Self]) -> Rounds | None:
         """Event by event."""
+        return None
+
+    def greeting(self, state: S) -> Outgoing | None:
+        """Everybody hears every model, and the newest is kept for those who come."""
         return None
 
     def hear(self, state: S, local: Local, message: ModelMessage, *, usable: bool) -> Heard[S]:

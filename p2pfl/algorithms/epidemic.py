@@ -72,6 +72,10 @@ class Epidemic(BaseAlgorithm[Inbox]):
         """Nothing: everybody has x0."""
         return ()
 
+    def greeting(self, state: Inbox) -> Outgoing:
+        """Its model."""
+        return Outgoing(state.x)
+
     def hear(
         self, state: Inbox, local: Local, message: ModelMessage, *, usable: bool
     ) -> Heard[Inbox]:

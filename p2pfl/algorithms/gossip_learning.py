@@ -73,6 +73,10 @@ class GossipLearning(BaseAlgorithm[Aged]):
         """Nothing: everybody has x0."""
         return ()
 
+    def greeting(self, state: Aged) -> Outgoing:
+        """Its model, of age 0: where it is merged, it weighs nothing."""
+        return Outgoing(state.x, words=(0,))
+
     def hear(
         self, state: Aged, local: Local, message: ModelMessage, *, usable: bool
     ) -> Heard[Aged]:

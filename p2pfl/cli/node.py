@@ -14,6 +14,7 @@ from p2pfl.cli.arguments import (
 )
 from p2pfl.cli.parties import health_of, tell_outcome
 from p2pfl.cli.watched import tell_report
+from p2pfl.runtime.company import START_WAIT_S
 
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
@@ -37,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="SECONDS",
         help="wait so long for the run of --run to be described",
+    )
+    parser.add_argument(
+        "--wait-for-neighbours",
+        type=float,
+        default=START_WAIT_S,
+        metavar="SECONDS",
+        help="start after so long though not all neighbours are there (%(default)s)",
     )
     parser.add_argument("--out", metavar="FILE", help="save the served model here (.npy)")
     parser.add_argument(
@@ -80,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: str) -> "NodeOutcome":
     from p2pfl.runtime.alone import live_alone
+    from p2pfl.runtime.company import Company
 
     async with health_of(arguments, experiment) as health:
         return await live_alone(
@@ -94,6 +103,7 @@ async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: st
             tell=tell_report,
             record=arguments.record,
             checkpoints=arguments.checkpoints,
+            company=Company(wait_s=arguments.wait_for_neighbours),
             health=health,
         )
 

@@ -24,6 +24,9 @@ HEALTH_PORT: Final = 9464
 WAIT_FOR_RUN_S: Final = 300
 """So long a node waits for the first one to describe the run."""
 
+WAIT_FOR_NEIGHBOURS_S: Final = 600
+"""So long it waits for its neighbours: their machines may have images to fetch."""
+
 _PASSWORD_ROUNDS: Final = 101
 """As mosquitto_passwd has it: the passwords are random and long, there is nothing to guess."""
 _SALT_BYTES: Final = 12
@@ -101,6 +104,7 @@ class Plan:
             *("--broker", f"mqtts://{node}@{where}:{BROKER_PORT}"),
             *("--ca-file", f"{folder}/broker.pem", "--password-file", password_file),
             *("--checkpoints", checkpoints),
+            *("--wait-for-neighbours", str(WAIT_FOR_NEIGHBOURS_S)),
             *("--health-host", health[0], "--health-port", str(health[1])),
             *("--log-format", "json"),
         ]

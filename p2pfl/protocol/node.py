@@ -183,8 +183,8 @@ class Node:
             self.phase = Phase.REJOINING
             self._rejoin_until_s = now + self.settings.policy.suspect_grace_s
             effects.append(Wake(self._rejoin_until_s, token=-1))
-            if self.settings.rounds:
-                # Nothing is retained where each round has its own receivers: ask.
+            if self.settings.rounds or self.algorithm.greeting(self.state) is not None:
+                # Nothing is retained where models have receivers of their own: ask.
                 for peer in self.neighbourhood.peers.values():
                     self._ask(peer, effects)
             return
@@ -229,7 +229,8 @@ class Node:
             peer, reason = peers.get(sender), self._admission.fault_of_word(message)
             if peer is not None and not reason:
                 if isinstance(message, VersionRequest):
-                    effects.extend(self._voice.answer(message))
+                    greeting = self.algorithm.greeting(self.state)
+                    effects.extend(self._voice.answer(message, greeting, self.version, now))
                     return
                 if not peer.hear(message, now, retained=event.retained):
                     reason = "old"
@@ -274,10 +275,7 @@ class Node:
         self._advance(now, effects)
 
     def _advance(self, now: float, effects: list[Effect], sight: Sight | None = None) -> None:
-        """Go on if nothing is under way and nobody must be waited for.
-
-        `sight`: what was seen a moment ago, if that still holds.
-        """
+        """Go on if nothing is under way; `sight` was seen a moment ago, if that still holds."""
         if self.phase is Phase.REJOINING:
             self._rejoin(now, effects)
         if self.phase is not Phase.WAITING:

@@ -87,8 +87,15 @@ class Voice:
         )
         return Publish(presence)
 
-    def answer(self, request: VersionRequest) -> list[Effect]:
-        """The version asked for, or else the newest: its header tells what is still to be had."""
+    def answer(
+        self, request: VersionRequest, greeting: Outgoing | None, version: int, now: float
+    ) -> list[Effect]:
+        """The version asked for, or else the newest: its header tells what is still to be had.
+
+        Where nothing was ever handed out to all, the greeting, at `version`.
+        """
+        if not self._recent and greeting is not None:
+            return self.say([greeting._replace(to=(request.node,))], version, now)
         for message in self._recent:
             if message.header.version == request.version:
                 return [Send(request.node, message)]

@@ -7,6 +7,7 @@ from typing import Final
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import RefusedError
 from p2pfl.experiment import Experiment
+from p2pfl.runtime.company import Company
 from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
 from p2pfl.runtime.peer import run_node
@@ -74,6 +75,7 @@ async def live_alone(
     tell: Tell | None = None,
     record: Path | None = None,
     checkpoints: Path | None = None,
+    company: Company | None = None,
     health: Health | None = None,
 ) -> NodeOutcome:
     """Live one node's life in a run at a broker, to the run's end.
@@ -113,5 +115,6 @@ async def live_alone(
             tell=tell,
             record=record,
             checkpoints=checkpoints,
+            company=company,
             health=health,
         )

@@ -174,7 +174,7 @@ class Life:
         try:
             await self._wait_for_the_go(go, rejoining=rejoining)
             # Whoever comes late starts from its neighbours' models, as one that comes back.
-            rejoining = rejoining or (go is None and any(p.version > 0 for p in self._peers()))
+            rejoining = rejoining or (go is None and self._came_late())
             now = _now()
             self._began_s = now if since_s is None else since_s
             if not self._over.is_set():
@@ -214,6 +214,13 @@ class Life:
         there = sum(p.incarnation is not None for p in peers)
         least = self._company.least
         return self._under_way() or there >= min(len(peers), len(peers) if least is None else least)
+
+    def _came_late(self) -> bool:
+        """Some neighbour has updates behind it, or was at work before this node listened."""
+        return any(
+            peer.version > 0 or (peer.state is PresenceState.TRAINING and peer.heard_s is None)
+            for peer in self._peers()
+        )
 
     def _under_way(self) -> bool:
         """Some neighbour is at work already."""

@@ -226,3 +226,23 @@ async def test_a_node_that_is_told_to_stop_leaves_in_order_and_goes_on_where_it_
     state = await seen(place, "n2", live=True)
     assert state["neighbours"]["n2"]["version"] > found.saved.version
     assert state["steps"] > alone["steps"]
+
+
+async def test_a_node_that_is_started_late_joins_from_its_neighbours_models(
+    start: Started, broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    file = written(tmp_path, training={"learning_rate": 0.005, "local_steps": 2})
+    words = ("node", file, "--broker", broker.url, "--log-format", "json")
+    early = ("--wait-for-neighbours", "1")
+    first = await start(*words, *early, "--id", "n0")
+    await start(*words, *early, "--id", "n1")
+    beginning = await told(first, steps=0)
+    under_way = await told(first, steps=200)
+    last = await start(*words, "--id", "n2")
+    report = await told(last, steps=0)
+    assert report["life"] == 1
+    assert report["steps"] < 50
+    assert report["version"] == report["steps"] / 2  # updates of its own
+    far = beginning["loss"] - under_way["loss"]
+    assert far > 0.0
+    assert report["loss"] < beginning["loss"] - 0.5 * far

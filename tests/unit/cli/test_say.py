@@ -13,9 +13,11 @@ from support.experiments import quadratic_experiment
 
 from p2pfl.cli.main import COMMANDS, LONG_RUNNING, main
 from p2pfl.cli.say import finite, say, spoken_as
+from p2pfl.cli.up import _invite
 from p2pfl.cli.watched import JsonLines
 from p2pfl.config.write import config_to_toml
 from p2pfl.runtime.board import FAILED, Board
+from p2pfl.transport.invitation import Invitation, new_password
 from p2pfl.types import NodeId
 
 
@@ -149,3 +151,25 @@ def test_a_watched_run_tells_each_note_and_each_traceback_once(
     assert (run["event"], run["processes"]) == ("run", 4)
     assert (note["event"], note["message"]) == ("note", "n1 failed")
     assert (crash["node"], crash["traceback"]) == ("n1", "Traceback\n  f\n")
+
+
+def test_the_line_for_the_others_goes_to_a_private_file_and_not_into_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    invitation = Invitation(
+        host="first.example",
+        port=8883,
+        run="r-1",
+        password=new_password(),
+        fingerprint=bytes(32),
+    )
+    _invite(invitation, tmp_path)
+    assert f"p2pfl join {invitation.line}" in capsys.readouterr().out
+    with spoken_as("json"):
+        _invite(invitation, tmp_path)
+    out = capsys.readouterr().out
+    (told,) = objects(out)
+    assert invitation.token not in out
+    file = Path(told["file"])
+    assert file.read_text() == f"p2pfl join {invitation.line}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
