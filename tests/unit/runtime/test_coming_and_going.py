@@ -27,7 +27,7 @@ def experiment(kind: str, *, floor_s: float) -> Experiment:
         "model": "quadratic",
         "training": {"learning_rate": 0.02, "local_steps": 2},
         "compute": {"step_s": 0.002},
-        "staleness": {"liveness_floor_s": floor_s, "suspect_grace_s": 0.2},
+        "staleness": {"liveness_floor_s": floor_s, "suspect_grace_s": 5.0},
         "algorithm": {"kind": kind},
         "stop": {"steps": 100_000},
         "evaluation": {"every_s": 60.0},
@@ -109,7 +109,7 @@ async def test_a_node_that_comes_late_starts_from_its_neighbours_models(kind: st
     joined = society.machine("n3")
     mean = np.mean([*before.values()], axis=0)
     initial = society.what.make_trainer().initial()
-    assert joined.steps <= 4
+    assert joined.steps <= 20
     assert joined.version >= version
     far = float(np.linalg.norm(initial - mean))
     assert float(np.linalg.norm(joined.public() - mean)) < 0.5 * far
