@@ -30,6 +30,7 @@ class JsonLines:
         self._noted = 0
         self._traced = 0
         self._reported: dict[str, int] = {}
+        self._heard: dict[str, str] = {}
 
     def __call__(self, board: "Board") -> None:
         """Tell what is new."""
@@ -41,6 +42,9 @@ class JsonLines:
             for report in standing.reports[told:]:
                 tell_report(report)
             self._reported[standing.node] = len(standing.reports)
+            if standing.said != self._heard.get(standing.node, ""):
+                self._heard[standing.node] = standing.said
+                say("log", "", node=standing.node, host=standing.host, message=standing.said)
         for note in board.notes[self._noted :]:
             say("note", "", level="warning", message=note)
         self._noted = len(board.notes)

@@ -1,6 +1,7 @@
 """Nodes on hosts that are reached by SSH, all of them on this machine."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -12,10 +13,12 @@ import pytest
 
 from p2pfl.config.hosts import hosts_from_mapping
 from p2pfl.config.load import config_from_mapping
+from p2pfl.config.write import config_to_toml
 from p2pfl.errors import ConfigError, RefusedError, TransportError
 from p2pfl.experiment import Experiment
 from p2pfl.launch.fleet import Fleet
 from p2pfl.launch.parcel import parcel
+from p2pfl.results.folder import read_run
 from p2pfl.runtime.board import Board
 from p2pfl.runtime.host_words import Question
 from p2pfl.runtime.run import RealRun
@@ -240,3 +243,33 @@ async def test_a_user_who_is_not_let_in_everywhere_is_refused_for_good(
 async def _enter(fleet: Fleet) -> None:
     entering: Awaitable[Fleet] = fleet.__aenter__()
     await entering
+
+
+async def test_the_command_serves_a_broker_of_its_own_over_tls(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    what = experiment(stop={"steps": 50})
+    (tmp_path / "small.toml").write_text(config_to_toml(what.config))
+    keys = loopback.table | {"python": sys.executable}
+    lines = ["[hosts.lab]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    (tmp_path / "hosts.toml").write_text("\n".join(lines))
+    words = ["launch", "small.toml", "--hosts", "hosts.toml", "--serve", "127.0.0.1:0"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "p2pfl",
+        *words,
+        "--log-format",
+        "json",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60.0):
+        output, _ = await process.communicate()
+    told = [json.loads(line) for line in output.splitlines()]
+    assert process.returncode == 0, told
+    (run,) = [each for each in told if each["event"] == "run"]
+    assert run["broker"].startswith("mqtts://p2pfl@127.0.0.1:")
+    (result,) = [each for each in told if each["event"] == "result"]
+    assert set(result["outcomes"].values()) == {"finished"}
+    assert read_run(tmp_path / result["folder"]).final.steps == 4 * 50
