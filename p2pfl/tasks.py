@@ -41,18 +41,18 @@ def trainer_of(
         base=base,
         keep=keep,
     )
-    from p2pfl.learning.batched_trainer import BatchedTrainer, best_device
-
-    alone = keep is not None
-    device = best_device(config.runtime.device if alone else config.simulation.device)
-    # A single node on a CPU has nothing to batch.
-    batched = device != "cpu" if alone else config.simulation.trainer != "loop"
-    if batched and task.objective is None:
-        return BatchedTrainer(task, device=device)
+    from p2pfl.learning.devices import best_device
     from p2pfl.learning.loop_trainer import LoopTrainer
 
+    if keep is not None:
+        return LoopTrainer(task, device=best_device(config.runtime.device))
+    batched = config.simulation.trainer != "loop"
+    if batched and task.objective is None:
+        from p2pfl.learning.batched_trainer import BatchedTrainer
+
+        return BatchedTrainer(task, device=config.simulation.device)
     why = ("trains one model at a time: the model has a training step of its own",)
-    return LoopTrainer(task, one_thread=keep is None, notes=why if batched else ())
+    return LoopTrainer(task, one_thread=True, notes=why if batched else ())
 
 
 def client_trainer_of(

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from p2pfl.algorithms.rows import ALONE, Spread
-from p2pfl.errors import ConfigError
 from p2pfl.learning.batch_table import BatchTable
 from p2pfl.learning.batches import Batches
+from p2pfl.learning.devices import usable_device
 from p2pfl.learning.flat import FlatModule
 from p2pfl.learning.gradients import GradientTerms
 from p2pfl.learning.loop_trainer import LoopTrainer
@@ -59,7 +59,7 @@ class BatchedTrainer:
 
     def __init__(self, task: Task, *, device: str = "cpu") -> None:
         self._task = task
-        self._device = _device(device)
+        self._device = usable_device(device)
         self._loop = LoopTrainer(task)
         self._optimizer = make_optimizer(task)
         self._table = BatchTable(
@@ -346,26 +346,3 @@ class BatchedTrainer:
 
     def _limit(self) -> int:
         return _NUMBERS["cpu" if self._device.type == "cpu" else "cuda"]
-
-
-def best_device(name: str) -> str:
-    """The device that a name means: "auto" is CUDA where this machine has it, else the CPU.
-
-    Apple's MPS is not chosen: it has no float64, in which scores are added up.
-    """
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _device(name: str) -> torch.device:
-    try:
-        name = best_device(name)
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ConfigError(
-            f"device is {name!r}, which this machine does not offer ({reason})"
-        ) from error
-    return device

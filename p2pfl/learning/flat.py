@@ -4,6 +4,8 @@ Loading a model is one copy, all gradients land in one buffer, and numpy sees th
 optimizers and mixing are plain vector arithmetic.
 """
 
+from typing import Final
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 from p2pfl.errors import ConfigError
 from p2pfl.learning.schema import schema_hash
 from p2pfl.types import Vector
+
+CPU: Final = "cpu"
 
 _QUIET = (
     nn.Sequential,
@@ -42,13 +46,14 @@ class FlatModule:
     Trainable parameters come first, `[p]`; frozen ones and float buffers (running statistics)
     follow: they are mixed like all else, but no optimizer touches them. Integer buffers stay
     local and start anew at each load. Every other float type is refused: the wire is float32.
+    On the CPU numpy sees the live state; on another device it is copied there and back.
 
     Raises:
         ConfigError: The module has no trainable parameter, or one that is not float32.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
+    def __init__(self, module: nn.Module, *, device: str = CPU) -> None:
+        self.module = module.to(device)
         trained = [(k, p) for k, p in module.named_parameters() if p.requires_grad]
         rest: list[tuple[str, Tensor]] = [
             (k, p) for k, p in module.named_parameters() if not p.requires_grad
@@ -72,11 +77,16 @@ class FlatModule:
         """p: how many leading numbers the optimizer moves."""
         self.dimension = sum(t.numel() for _, t in entries)
         """d, the length of the vector."""
-        self.array: Vector = np.empty(self.dimension, np.float32)
-        """The live state `[d]`; writing to it changes the module."""
-        self.vector = torch.from_numpy(self.array)
-        """The same memory as a tensor."""
-        self.gradient = torch.zeros(self.trainable)
+        self._here = device == CPU
+        self.array: Vector = np.empty(self.dimension if self._here else 0, np.float32)
+        """The live state `[d]`; writing to it changes the module. Empty on another device."""
+        self.vector = (
+            torch.from_numpy(self.array)
+            if self._here
+            else torch.empty(self.dimension, device=device)
+        )
+        """The live state as a tensor; on the CPU the same memory."""
+        self.gradient = torch.zeros(self.trainable, device=device)
         """Where every gradient lands, `[p]`."""
         self.layout = tuple((k, tuple(t.shape)) for k, t in entries)
         """Names and shapes, in the vector's order."""
@@ -87,9 +97,17 @@ class FlatModule:
 
     def load(self, vector: Vector) -> None:
         """Become this model; one copy."""
-        np.copyto(self.array, vector)
+        if self._here:
+            np.copyto(self.array, vector)
+        else:
+            # A copy first: torch warns of arrays that are read-only.
+            self.vector.copy_(torch.from_numpy(vector.copy()))
         for buffer, initial in self._local:
             buffer.copy_(initial)
+
+    def state(self) -> Vector:
+        """What the module is now, as a new vector."""
+        return self.array.copy() if self._here else self.vector.detach().cpu().numpy().copy()
 
     def _bind(
         self, trained: list[tuple[str, nn.Parameter]], rest: list[tuple[str, Tensor]]

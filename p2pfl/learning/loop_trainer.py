@@ -13,7 +13,8 @@ from p2pfl.draws import draw_bits
 from p2pfl.errors import ConfigError
 from p2pfl.learning import threads
 from p2pfl.learning.batches import Batches, BatchStream
-from p2pfl.learning.flat import FlatModule
+from p2pfl.learning.devices import drawn_from, usable_device
+from p2pfl.learning.flat import CPU, FlatModule
 from p2pfl.learning.gradients import GradientTerms
 from p2pfl.learning.objective import LossOfOutputs, Objective
 from p2pfl.learning.optimizer import make_optimizer
@@ -34,23 +35,30 @@ class LoopTrainer:
     """
 
     def __init__(
-        self, task: Task, *, one_thread: bool = False, notes: tuple[str, ...] = ()
+        self,
+        task: Task,
+        *,
+        device: str = CPU,
+        one_thread: bool = False,
+        notes: tuple[str, ...] = (),
     ) -> None:
         """Real nodes use as many threads as torch is told to; the simulator needs one.
 
-        `notes` says why the loop, where the batched trainer was asked for.
+        `notes` says why the loop, where the batched trainer was asked for. The data lies on the
+        device, too.
         """
+        self._device = usable_device(device)
         self._task = task
         self._notes = notes
         self._threads: Callable[[], AbstractContextManager[None]] = (
             threads.one_thread if one_thread else nullcontext
         )
-        self._flat = FlatModule(task.make_model())
+        self._flat = FlatModule(task.make_model(), device=device)
         self._objective: Objective = task.objective or LossOfOutputs(task.loss)
-        self._initial = frozen(self._flat.array.copy())
+        self._initial = frozen(self._flat.state())
         self._optimizer = make_optimizer(task)
-        self._x, self._y = _tensor(task.train_x), _tensor(task.train_y)
-        self._test_x, self._test_y = _tensor(task.test_x), _tensor(task.test_y)
+        self._x, self._y = self._tensor(task.train_x), self._tensor(task.train_y)
+        self._test_x, self._test_y = self._tensor(task.test_x), self._tensor(task.test_y)
         self._batches = Batches(seed=task.seed, batch_size=task.batch_size, shards=task.shards)
         self._lock = threading.Lock()
         """Training and evaluation share one module; real nodes call from threads."""
@@ -109,7 +117,7 @@ class LoopTrainer:
         flat = self._flat
         flat.load(job.start)
         parameters = flat.vector[: flat.trainable]
-        state, numbers = self._state(job.momentum)
+        numbers = self._state(job.momentum)
         terms = self._terms(job)
         total = 0.0
         for step in range(job.first_step, job.first_step + job.steps):
@@ -118,8 +126,8 @@ class LoopTrainer:
             rate = self._task.learning_rate.at(step)
             self._optimizer.step(parameters, flat.gradient, numbers, rate)
         return TrainOutcome(
-            vector=frozen(flat.array.copy()),
-            momentum=None if state is None else frozen(state),
+            vector=frozen(flat.state()),
+            momentum=None if numbers is None else frozen(numbers.cpu().numpy()),
             loss=total / job.steps,
         )
 
@@ -129,22 +137,21 @@ class LoopTrainer:
         added, mu = job.correction, job.proximal
         return GradientTerms(
             clip_norm=self._task.clip_norm,
-            correction=None if added is None else torch.from_numpy(added[:size].copy()),
-            proximal=torch.tensor([mu], dtype=torch.float32) if mu else None,
-            anchor=torch.from_numpy(job.start[:size].copy()) if mu else None,
+            correction=None if added is None else self._there(added[:size].copy()),
+            proximal=torch.tensor([mu], dtype=torch.float32, device=self._device) if mu else None,
+            anchor=self._there(job.start[:size].copy()) if mu else None,
         )
 
     def _gradient(self, node: NodeId, step: int) -> float:
         """Leave the gradient of one minibatch in the flat buffer, and return the loss."""
         if self._flat.draws:
-            with torch.random.fork_rng(devices=[]):
-                seed = draw_bits(self._task.seed, node, "dropout", step)
-                torch.default_generator.manual_seed(seed)
+            seed = draw_bits(self._task.seed, node, "dropout", step)
+            with drawn_from(seed, self._device):
                 return self._backward(node, step)
         return self._backward(node, step)
 
     def _backward(self, node: NodeId, step: int) -> float:
-        rows = torch.from_numpy(self._stream(node).batch(step))
+        rows = self._there(self._stream(node).batch(step))
         x, y = self._scaled(self._x.index_select(0, rows)), self._y.index_select(0, rows)
         loss = self._objective.loss(self._flat.module, x, y, step)
         self._flat.gradient.zero_()
@@ -154,13 +161,12 @@ class LoopTrainer:
     def _stream(self, node: NodeId) -> BatchStream:
         return self._batches.of(node)
 
-    def _state(self, momentum: Vector | None) -> tuple[Vector | None, Tensor | None]:
-        """The optimizer's state as an array and, in the same memory, a tensor."""
+    def _state(self, momentum: Vector | None) -> Tensor | None:
+        """The optimizer's state, as a copy; None: there is none."""
         size = self._optimizer.state_size(self.dimension)
         if not size:
-            return None, None
-        state = np.zeros(size, np.float32) if momentum is None else momentum.copy()
-        return state, torch.from_numpy(state)
+            return None
+        return self._there(np.zeros(size, np.float32) if momentum is None else momentum.copy())
 
     def _score(self, vector: Vector, where: slice) -> Score:
         self._flat.load(vector)
@@ -170,7 +176,7 @@ class LoopTrainer:
             labels = self._test_y[chunk]
             x = self._scaled(self._test_x[chunk])
             outputs, loss = self._objective.score(self._flat.module, x, labels)
-            tally.add(outputs, labels, loss.item())
+            tally.add(outputs.cpu(), labels.cpu(), loss.item())
         return tally.score()
 
     def _scaled(self, x: Tensor) -> Tensor:
@@ -180,6 +186,13 @@ class LoopTrainer:
         """Switch only what is to be switched: torch walks through all modules each time."""
         if self._flat.module.training != on:
             self._flat.module.train(on)
+
+    def _tensor(self, array: Array) -> Tensor:
+        """On the device; the same memory where torch allows it: it warns of read-only arrays."""
+        return self._there(array if array.flags.writeable else array.copy())
+
+    def _there(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
     def _try_once(self) -> None:
         """Refuse a model that does not take the data now, in one line, not in the first step."""
@@ -200,8 +213,3 @@ class LoopTrainer:
                 f"the model has {outputs.shape[1]} outputs, but {task.name} has "
                 f"{task.classes} classes"
             )
-
-
-def _tensor(array: Array) -> Tensor:
-    """The same memory where torch allows it: it warns of arrays that are read-only."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())

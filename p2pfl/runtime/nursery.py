@@ -145,7 +145,7 @@ def _warm(job: Job) -> None:
 
     if job.experiment.get("runtime", {}).get("device", "cpu") != "cpu":
         # A process that has used CUDA cannot fork children that use it.
-        import p2pfl.learning.batched_trainer
+        import p2pfl.learning.loop_trainer
 
         return
     kinds = (str(job.experiment[part]["kind"]) for part in ("data", "model"))
