@@ -5,10 +5,11 @@ import asyncio
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from p2pfl.cli.parties import add_party_arguments, health_of, tell_outcome
+from p2pfl.cli.parties import add_party_arguments, health_of, runtime_of, tell_outcome
 from p2pfl.cli.say import say
 from p2pfl.cli.watched import tell_report
 
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         tell=tell_report,
         checkpoints=arguments.folder / invitation.run / "checkpoints",
         allowed=frozenset(arguments.allow),
+        runtime=partial(runtime_of, arguments),
     )
 
     async def go_through() -> int:

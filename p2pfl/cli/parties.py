@@ -1,8 +1,9 @@
 """What `up` and `join` share: this machine's data, its place, and what they say."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from p2pfl.cli.arguments import add_health_arguments
 from p2pfl.cli.say import finite, say
@@ -10,6 +11,7 @@ from p2pfl.cli.say import finite, say
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from p2pfl.config.schema import RuntimeConfig
     from p2pfl.experiment import Experiment
     from p2pfl.runtime.health import Health
     from p2pfl.runtime.life import NodeOutcome
@@ -40,7 +42,36 @@ def add_party_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
         metavar="DIR",
         help="keep certificates and checkpoints there (%(default)s)",
     )
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where this machine trains: cpu, cuda, cuda:1 or auto; default: as the run says",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help="threads of this node, or auto: the cores divided by this machine's nodes; default: as"
+        " the run says",
+    )
     add_health_arguments(parser)
+
+
+def _threads(word: str) -> int | Literal["auto"]:
+    if word == "auto":
+        return "auto"
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"{word!r}: allowed: a number from 1 on, or auto")
+    return int(word)
+
+
+def runtime_of(arguments: argparse.Namespace, said: "RuntimeConfig") -> "RuntimeConfig":
+    """How this machine computes: as the command line says, else as the run does."""
+    return replace(
+        said,
+        device=arguments.device or said.device,
+        threads=arguments.threads or said.threads,
+    )
 
 
 def health_of(

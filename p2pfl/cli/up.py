@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.cli.arguments import ENGINES, add_experiment_arguments, read_experiment
-from p2pfl.cli.parties import add_party_arguments, health_of, tell_outcome
+from p2pfl.cli.parties import add_party_arguments, health_of, runtime_of, tell_outcome
 from p2pfl.cli.say import say, speaks_json
 from p2pfl.cli.watched import tell_report
 
@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         node=arguments.id or experiment.learners[0],
         tell=tell_report,
         checkpoints=folder / "checkpoints",
+        runtime=lambda _: runtime_of(arguments, given.config.runtime),
         least=max(0, arguments.parties - 1),
     )
 

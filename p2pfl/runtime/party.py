@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pfl.config.load import config_from_mapping
-from p2pfl.config.schema import BrokerConfig, ExperimentConfig, HealthConfig, TopologyConfig
+from p2pfl.config.schema import (
+    BrokerConfig,
+    ExperimentConfig,
+    HealthConfig,
+    RuntimeConfig,
+    TopologyConfig,
+)
 from p2pfl.config.write import config_to_toml
 from p2pfl.errors import ConfigError, RefusedError
 from p2pfl.experiment import Experiment
@@ -38,6 +44,10 @@ ABSENT_LINGER_S: Final = 5.0
 """A party stays so long after its own end, so that its neighbours still mix its last model."""
 
 
+def _as_it_says(said: RuntimeConfig) -> RuntimeConfig:
+    return said
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
     """How one machine takes part."""
@@ -56,6 +66,8 @@ class Party:
     """Start when so many neighbours are there; None: all, or after half a minute."""
     health: Health | None = None
     """Told how the node is."""
+    runtime: Callable[[RuntimeConfig], RuntimeConfig] = _as_it_says
+    """How it computes, from what the run says of that."""
 
 
 def shareable(experiment: Experiment) -> Experiment:
@@ -72,9 +84,23 @@ def shareable(experiment: Experiment) -> Experiment:
         )
     data = replace(config.data, folder="")
     shared = replace(
-        config, topology=topology, data=data, broker=BrokerConfig(), health=HealthConfig()
+        config,
+        topology=topology,
+        data=data,
+        broker=BrokerConfig(),
+        health=HealthConfig(),
+        runtime=_for_all(config.runtime),
     )
     return Experiment(shared, folder=experiment.folder)
+
+
+def _for_all(runtime: RuntimeConfig) -> RuntimeConfig:
+    """What one machine has, others may not have; "auto" suits all."""
+    plain = RuntimeConfig()
+    return RuntimeConfig(
+        device="auto" if runtime.device == "auto" else plain.device,
+        threads="auto" if runtime.threads == "auto" else plain.threads,
+    )
 
 
 @asynccontextmanager
@@ -216,9 +242,10 @@ def experiment_of(manifest: Manifest, party: Party) -> Experiment:
 
 
 def at_home(experiment: Experiment, node: NodeId, party: Party) -> Experiment:
-    """The experiment with this machine's data at `node`, if it has its own."""
+    """The experiment with this machine's data at `node`, if it has its own, on its hardware."""
     own = party.own(experiment.config)
-    return experiment if own is None else experiment.at_home(node, own)
+    here = experiment.replace(runtime=party.runtime(experiment.config.runtime))
+    return here if own is None else here.at_home(node, own)
 
 
 async def take_part(
