@@ -15,7 +15,7 @@ async def test_a_model_over_a_slow_link_comes_in_parts_and_its_progress_is_shown
     assert found["told"] >= 1
     assert " of 1.2 MB, " in str(found["example"])
     # Beyond Python and torch: vectors, frames and parts, never a queue of models.
-    assert found["peak_mib"] - found["first_half_mib"] < 20 * found["vector_mib"]
+    assert found["peak_mib"] - found["first_half_mib"] < 40 * found["vector_mib"]
 
 
 def test_the_parts_of_a_round_are_measured() -> None:
