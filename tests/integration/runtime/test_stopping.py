@@ -25,22 +25,18 @@ from p2pfl.transport.broker import EmbeddedBroker
 
 pytestmark = pytest.mark.broker
 
-OWN_MODEL = """
-import torch
+OWN_RULES = """
+from p2pfl.algorithms.pull_mix import PullMix
 
-class Fragile(torch.nn.Linear):
-    calls = 0
-    def forward(self, x):
-        Fragile.calls += 1
-        if Fragile.calls > 60:
+class Fragile(PullMix):
+    def finish(self, state, local, neighbours, trained):
+        if local.version > 20:
             raise ArithmeticError("the third law is broken")
-        return super().forward(x.flatten(1))
+        return super().finish(state, local, neighbours, trained)
 
-def make_fragile():
-    return Fragile(64, 10)
-
-def make_nothing():
-    raise LookupError("no such layer")
+class Stillborn(PullMix):
+    def initial(self, x0):
+        raise LookupError("no such layer")
 """
 
 
@@ -145,14 +141,9 @@ async def test_a_second_ctrl_c_waits_for_nothing(start: Started, tmp_path: Path)
 async def test_the_traceback_of_a_node_that_crashes_in_the_run_reaches_the_user(
     start: Started, tmp_path: Path
 ) -> None:
-    (tmp_path / "own_model.py").write_text(OWN_MODEL)
-    learned: dict[str, Any] = {
-        "data": "digits",
-        "model": "own_model:make_fragile",
-        "topology": {"kind": "path", "nodes": 2},
-        "stop": {"time_s": 3.0},
-    }
-    file, out = written(tmp_path, **learned), str(tmp_path / "runs")
+    (tmp_path / "own_rules.py").write_text(OWN_RULES)
+    file = written(tmp_path, algorithm={"kind": "own_rules:Fragile"}, stop={"time_s": 2.0})
+    out = str(tmp_path / "runs")
     process = await start("run", file, "--out", out, "--log-format", "json", stderr=STDOUT)
     lines, _ = await process.communicate()
     told = [json.loads(line) for line in lines.splitlines()]
@@ -160,18 +151,18 @@ async def test_the_traceback_of_a_node_that_crashes_in_the_run_reaches_the_user(
     (note, *_) = (each["message"] for each in told if each["event"] == "note")
     assert "ArithmeticError: the third law is broken" in note
     crashes = [each for each in told if each["event"] == "crash"]
-    assert crashes[0]["node"] in {"n0", "n1"}
-    assert "in forward" in crashes[0]["traceback"]
+    assert crashes[0]["node"] in {"n0", "n1", "n2"}
+    assert "in finish" in crashes[0]["traceback"]
     assert told[-1]["exit_code"] == 5
 
 
 async def test_the_traceback_of_a_node_that_cannot_start_reaches_the_user(tmp_path: Path) -> None:
-    (tmp_path / "own_model.py").write_text(OWN_MODEL)
-    what = experiment(data="digits", model="own_model:make_nothing")
+    (tmp_path / "own_rules.py").write_text(OWN_RULES)
+    what = experiment(algorithm={"kind": "own_rules:Stillborn"})
     with pytest.raises(CrashError, match=r"node n\d: LookupError: no such layer") as caught:
         async with RealRun(Experiment(what.config, folder=tmp_path)):
             pass
-    assert "in make_nothing" in caught.value.trace
+    assert "in initial" in caught.value.trace
 
 
 async def told(process: Process, *, steps: int) -> dict[str, Any]:
