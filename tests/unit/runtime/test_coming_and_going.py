@@ -23,7 +23,8 @@ def experiment(kind: str, *, floor_s: float) -> Experiment:
     table: dict[str, Any] = {
         "name": "small",
         "topology": {"kind": "complete", "nodes": 4},
-        "data": {"kind": "quadratic", "dimension": 10},
+        # All optima lie close to each other and far from where everybody begins.
+        "data": {"kind": "quadratic", "dimension": 10, "spread": 0.1, "sites": [3.0]},
         "model": "quadratic",
         "training": {"learning_rate": 0.02, "local_steps": 2},
         "compute": {"step_s": 0.002},
