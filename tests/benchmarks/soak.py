@@ -51,7 +51,9 @@ class Soak:
     """Checkpoints that could not be read after a kill."""
     stuck: list[str] = field(default_factory=list)
     lost_max_s: float = 0.0
-    """The most work that a kill undid: the age of the checkpoint that was there."""
+    """The most work that a kill undid: since the checkpoint, or since the node began again."""
+    began: dict[str, float] = field(default_factory=dict)
+    """Node -> when its present life reported first, by the calendar."""
     back_max_s: float = 0.0
     """From a node's start to its first steps."""
     result: RunResult | None = None
@@ -103,6 +105,9 @@ async def _kill(run: RealRun, node: str, found: Soak, folder: Path, *, away_s: f
     await run.start_node(node)
     try:
         async with asyncio.timeout(BACK_S):
+            while len(standing.reports) == before:  # noqa: ASYNC110 - the same.
+                await asyncio.sleep(0.05)
+            found.began[node] = time.time()
             # Its second report of the new life has steps in it that the first has not.
             while len(standing.reports) < before + 2:  # noqa: ASYNC110 - the same.
                 await asyncio.sleep(0.05)
@@ -119,7 +124,8 @@ def _look_at_checkpoint(
     if not file.exists():
         return
     if killed:
-        found.lost_max_s = max(found.lost_max_s, time.time() - file.stat().st_mtime)
+        since = max(file.stat().st_mtime, found.began.get(node, 0.0))
+        found.lost_max_s = max(found.lost_max_s, time.time() - since)
     try:
         load_checkpoint(file, place.algorithm)
     except DataError as damage:
