@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Final
 
 FORMATS: Final = ("text", "json")
@@ -56,19 +57,45 @@ def spoken_as(log_format: str) -> Iterator[None]:
         _json.reset(token)
 
 
-@contextmanager
-def _progress_shown() -> Iterator[None]:
-    """Of all that is logged as information, only how far slow transfers are is shown as text."""
-    logger, handler = logging.getLogger("p2pfl.progress"), _Lines()
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+class _Lines(logging.Handler):
+    """What is logged, as plain lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say("progress", record.getMessage())
+
+
+class _ProgressShown:
+    """Of all that is logged as information, only how far slow transfers are is shown as text.
+
+    The logger is everybody's: where several commands run side by side, the first to come opens it
+    and the last to leave puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._commands = 0
+        self._handler = _Lines()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        logger = logging.getLogger("p2pfl.progress")
+        with self._lock:
+            self._commands += 1
+            logger.addHandler(self._handler)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._commands -= 1
+                if not self._commands:
+                    logger.removeHandler(self._handler)
+                    logger.setLevel(logging.NOTSET)
+                    logger.propagate = True
+
+
+_progress_shown: Final = _ProgressShown()
 
 
 def speaks_json() -> bool:
@@ -120,13 +147,6 @@ def tell(
 def finite(number: float | None) -> float | None:
     """The number, or null: JSON knows neither infinity nor nan."""
     return None if number is None or not math.isfinite(number) else number
-
-
-class _Lines(logging.Handler):
-    """What is logged, as plain lines."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say("progress", record.getMessage())
 
 
 class _Handler(logging.Handler):

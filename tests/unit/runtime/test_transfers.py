@@ -74,6 +74,22 @@ def test_a_command_shows_progress_as_plain_lines_and_takes_its_hands_off(
     assert (PROGRESS.level, list(PROGRESS.handlers)) == before
 
 
+def test_commands_side_by_side_show_a_line_once_and_leave_the_logger_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = PROGRESS.level, PROGRESS.propagate, list(PROGRESS.handlers)
+    first, second = spoken_as("text"), spoken_as("text")
+    first.__enter__()
+    second.__enter__()
+    PROGRESS.info("n0: %s", "both")
+    first.__exit__(None, None, None)
+    PROGRESS.info("n0: %s", "one")
+    second.__exit__(None, None, None)
+    PROGRESS.info("n0: %s", "nobody hears")
+    assert capsys.readouterr().out == "n0: both\nn0: one\n"
+    assert (PROGRESS.level, PROGRESS.propagate, list(PROGRESS.handlers)) == before
+
+
 def test_among_json_lines_progress_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     with spoken_as("json"):
         PROGRESS.info("n0: %s", "sending")
