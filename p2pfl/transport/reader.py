@@ -3,14 +3,16 @@
 Pure: it is told of heads, parts and time, and says which part topics it wants to be subscribed to.
 
     following  subscribed to both slots; parts come in before the head that names them
-    pulling    subscribed to the one slot that the newest head names, until one model is whole: that
-               one or, where its writer was faster, the next one in the slot
+    pulling    subscribed to a few missing parts at a time of the slot that the newest head names,
+               until one model is whole: that one or, where its writer was faster, the slot's next
     waiting    subscribed to nothing: the last model was not read yet, or the broker's queue for us
                has not run empty yet
 """
 
 import math
+from collections.abc import Collection
 from enum import Enum
+from heapq import nsmallest
 from typing import Final
 
 from p2pfl.codec.parts import Assembly, Part, Stamp
@@ -26,7 +28,16 @@ BEHIND_S: Final = 1.0
 """A head that spent so much longer on its way than the fastest one has queued at the broker."""
 
 STALL_S: Final = 2.0
-"""Without a new part for this long, what is missing is asked for again."""
+"""Without a new part for this long, what is missing is asked for again; then for twice as long."""
+
+PATIENCE_MAX_S: Final = 60.0
+
+WINDOW: Final = 4
+"""So many parts are pulled at a time. What a broker has queued for us delays all that comes behind
+it, the acknowledgements of our own models too: with a whole large model they wait for minutes."""
+
+FOLLOWED_PARTS_MAX: Final = 16
+"""Larger models are always pulled: who begins to follow is sent all that is retained at once."""
 
 PartKey = tuple[int, int]
 """Slot and index."""
@@ -60,6 +71,7 @@ class Reader:
         self._unfinished = 0
         self._prompt = 0
         self._progress_s = 0.0
+        self._patience_s = STALL_S
         self._shortest_s = math.inf
         self._backlog_s = 0.0
 
@@ -72,13 +84,14 @@ class Reader:
         if self.mode is Mode.FOLLOWING:
             return frozenset((slot, i) for slot, count in self._slots.items() for i in range(count))
         if self.mode is Mode.PULLING and self._target is not None:
-            return frozenset((self._target.slot, i) for i in range(self._target.count))
+            return frozenset((self._target.slot, i) for i in nsmallest(WINDOW, self._lacking()))
         return frozenset()
 
     @property
     def wanted_state(self) -> tuple[object, ...]:
         """Changes with `wanted`, and is cheap to compare."""
-        return self.mode, self.pulls, self._target, len(self._slots)
+        pulled = len(self._lacking()) if self.mode is Mode.PULLING else 0
+        return self.mode, self.pulls, self._target, len(self._slots), pulled
 
     def on_head(self, head: Head, *, retained: bool, now_s: float) -> None:
         """The neighbour names a new model."""
@@ -94,9 +107,9 @@ class Reader:
             self._wait()
         if head.stamp == self._done:
             return
-        if self.mode is Mode.FOLLOWING:
+        if self.mode is Mode.FOLLOWING and (self._slots or head.count <= FOLLOWED_PARTS_MAX):
             self._slots[head.slot] = head.count
-        elif self.mode is Mode.WAITING and self._is_ready():
+        elif self.mode is Mode.FOLLOWING or (self.mode is Mode.WAITING and self._is_ready()):
             self._pull(now_s)
 
     def on_part(
@@ -141,8 +154,10 @@ class Reader:
 
     def on_tick(self, *, now_s: float) -> None:
         """Ask again for what has stopped coming."""
-        stalled = now_s - self._progress_s > STALL_S
+        stalled = now_s - self._progress_s > self._patience_s
         if stalled and self._is_news() and not self._unread:
+            if self.mode is Mode.PULLING:
+                self._patience_s = min(2.0 * self._patience_s, PATIENCE_MAX_S)
             self._pull(now_s)
 
     def on_reconnected(self) -> None:
@@ -179,7 +194,7 @@ class Reader:
         head = self._head
         assert head is not None
         self._prompt = self._prompt + 1 if head.stamp == self._done else 0
-        if self._prompt >= CAUGHT_UP:
+        if self._prompt >= CAUGHT_UP and head.count <= FOLLOWED_PARTS_MAX:
             self._prompt = 0
             self.mode = Mode.FOLLOWING
             self._slots = {head.slot: head.count}
@@ -193,13 +208,22 @@ class Reader:
         self.assembly.forget()
 
     def _pull(self, now_s: float) -> None:
+        """Ask for the newest model; for what is missing of it, if it is being pulled already."""
+        if self.mode is not Mode.PULLING or self._target != self._head:
+            self.assembly.forget()
+            self._unfinished = 0
         self.mode = Mode.PULLING
         self._progress_s = now_s
         self._slots = {}
         self._target = self._head
-        self._unfinished = 0
-        self.assembly.forget()
         self.pulls += 1
+
+    def _lacking(self) -> Collection[int]:
+        """The parts that have not come of the model that is pulled, or of the slot's next."""
+        target, stamp = self._target, self.assembly.stamp
+        assert target is not None
+        begun = stamp is not None and stamp >= target.stamp
+        return self.assembly.missing if begun else range(target.count)
 
     def _begin_anew(self) -> None:
         """Its sender is another life of the neighbour: numbers and slots begin anew."""
