@@ -245,10 +245,11 @@ class Life:
     async def _finish(self, reason: str) -> NodeOutcome:
         """Take the final models at once, before neighbours begin to leave, then score them."""
         now = _now()
-        if self._keeper is not None:
-            await self._keeper.keep()
         await self._happen(Ended(reason))
         served, public = await self._core.last(now), self.machine.public()
+        # Only now does no event change the node any more, while the disk is slow.
+        if self._keeper is not None:
+            await self._keeper.keep()
         if self.tally.outcome == "running":
             self.tally.outcome = "finished"
         score, took_s = await self._score(served)

@@ -12,6 +12,7 @@ async def test_a_model_over_a_slow_link_comes_in_parts_and_its_progress_is_shown
         width=500, time_s=12.0, bytes_per_s=2.5e5, progress_s=1.0
     )
     assert found["model_mb"] == pytest.approx(1.15, abs=0.01)
+    assert found["came"] >= 1
     assert found["told"] >= 1
     assert " of 1.2 MB, " in str(found["example"])
     # Beyond Python and torch: vectors, frames and parts, never a queue of models.
