@@ -85,6 +85,7 @@ class Inbox:
         self._readers = {peer: Reader() for peer in membership.neighbours}
         self._letters = {peer: Assembly() for peer in membership.neighbours}
         self._mailbox: Mailbox[TransportEvent | _Unread] = Mailbox()
+        self._pulling = True
         self.go = asyncio.Event()
         self.manifest_seen = False
 
@@ -129,9 +130,14 @@ class Inbox:
             wanted[topics.presence(run, peer)] = (1, 0)
             wanted[topics.head(run, peer)] = (1, 0)
             wanted[topics.letter(run, peer, self._node)] = (1, 0)
-            for slot, index in reader.wanted:
+            for slot, index in reader.wanted if self._pulling else ():
                 wanted[topics.part(run, peer, slot, index)] = (0, reader.pulls)
         return wanted
+
+    def pull_no_more(self) -> None:
+        """Want no part of a large model any more."""
+        self._pulling = False
+        self._on_subscriptions()
 
     def on_connected(self) -> None:
         """All subscriptions begin anew."""

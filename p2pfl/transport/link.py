@@ -223,24 +223,39 @@ class Link:
                 return connection
 
     async def _subscribe(self, connection: Connection) -> None:
-        """Keep what is subscribed equal to what is wanted."""
+        """Keep what is subscribed equal to what is wanted.
+
+        Nothing waits for the answers but the first: they queue behind all that is on its way.
+        """
         actual: dict[str, tuple[int, int]] = {}
-        while True:
-            self._changed.clear()
-            wanted = dict(self._subscriptions())
-            gone = [topic for topic, have in actual.items() if wanted.get(topic) != have]
-            for topics in _batches(gone):
-                await connection.unsubscribe(topics)
-            for topic in gone:
-                del actual[topic]
-            new = [topic for topic in wanted if topic not in actual]
-            for topics in _batches(new):
-                await connection.subscribe({topic: wanted[topic][0] for topic in topics})
-            actual |= {topic: wanted[topic] for topic in new}
-            self.connected = True
-            if self._ready is not None and not self._ready.done():
-                self._ready.set_result(None)
-            await self._changed.wait()
+        async with asyncio.TaskGroup() as changes:
+            while True:
+                self._changed.clear()
+                wanted = dict(self._subscriptions())
+                gone = [topic for topic, have in actual.items() if wanted.get(topic) != have]
+                for topic in gone:
+                    del actual[topic]
+                new = {topic: have for topic, have in wanted.items() if topic not in actual}
+                actual |= new
+                change = changes.create_task(_resubscribe(connection, gone, new))
+                if not self.connected:
+                    await change
+                    self.connected = True
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(None)
+                await self._changed.wait()
+
+
+async def _resubscribe(
+    connection: Connection, gone: Iterable[str], new: Mapping[str, tuple[int, int]]
+) -> None:
+    """Unsubscribe, then subscribe, one sent right behind the other; wait for all answers."""
+    async with asyncio.TaskGroup() as group:  # Its tasks begin, and so send, in this order.
+        for topics in _batches(list(gone)):
+            group.create_task(connection.unsubscribe(topics))
+        for topics in _batches(list(new)):
+            qos = {topic: new[topic][0] for topic in topics}
+            group.create_task(connection.subscribe(qos))
 
 
 async def _run(job: Callable[[Connection], Awaitable[None]], connection: Connection) -> None:

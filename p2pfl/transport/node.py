@@ -194,10 +194,15 @@ class NodeTransport:
 
     async def leave(self, *, clear: bool) -> None:
         """Say `left`; `clear` removes this node's retained topics (at the run's normal end)."""
-        link, self._link = self._link, None
+        link = self._link
         if link is None:
             return
         assert self._sender is not None
+        assert self._inbox is not None
+        self._inbox.pull_no_more()
+        self._link = None
+        if clear:
+            self._sender.abandon()
         try:
             if link.connected:
                 self.publish(self._own_presence(PresenceState.LEFT))
@@ -205,7 +210,13 @@ class NodeTransport:
                 if clear:
                     async with asyncio.timeout(_LEAVE_S):
                         await self._sender.clear()
-        except (TransportError, TimeoutError) as problem:
+        except TimeoutError:
+            _log.warning(
+                "%s: could not remove its model from the broker in %g s; it stays there",
+                self.node,
+                _LEAVE_S,
+            )
+        except TransportError as problem:
             _log.warning("%s: could not take leave: %s", self.node, problem)
         finally:
             await link.close()

@@ -71,6 +71,10 @@ class Outbox:
             self.superseded += 1
         self._model = message
 
+    def drop_model(self) -> None:
+        """Send no model that is not under way."""
+        self._model, self._again = None, False
+
     def put_presence(self, presence: Presence) -> None:
         """Leave a presence; an unsent older one is dropped."""
         self._presence = presence

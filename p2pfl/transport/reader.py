@@ -32,7 +32,7 @@ STALL_S: Final = 2.0
 
 PATIENCE_MAX_S: Final = 60.0
 
-WINDOW: Final = 4
+WINDOW: Final = 8
 """So many parts are pulled at a time. What a broker has queued for us delays all that comes behind
 it, the acknowledgements of our own models too: with a whole large model they wait for minutes."""
 

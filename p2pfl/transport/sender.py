@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Final
 
 from p2pfl.codec.frame import Frame, encode, frame_digest
@@ -58,6 +59,7 @@ class Sender:
         self._small_wake = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._connection: Connection | None = None
+        self._abandoned = False
         self.going: Transfer | None = None
         """The large model that is being sent, and how much of it the broker has acknowledged."""
 
@@ -102,6 +104,11 @@ class Sender:
             if not await self._send_one(connection):
                 await self._small_wake.wait()
             self._acknowledged.set()
+
+    def abandon(self) -> None:
+        """Send no model any more, and of the one under way no further part: `clear` comes next."""
+        self._abandoned = True
+        self._outbox.drop_model()
 
     async def clear(self) -> None:
         """Remove this node's retained topics."""
@@ -159,6 +166,8 @@ class Sender:
         self._slot_counts[slot] = max(self._slot_counts[slot], count)
         sent = await self._send_parts(connection, names, outgoing.number, frame.nbytes)
         self._count(sent, receivers=self._receivers)
+        if self._abandoned:
+            return
         head = Head(
             run=self._run,
             node=self._node,
@@ -184,8 +193,9 @@ class Sender:
             self.going = Transfer(peer=None, number=number, done_bytes=done, total_bytes=total)
 
         acknowledged(0)
+        wanted = takewhile(lambda _: not self._abandoned, parts)
         try:
-            return await _publish_all(connection, parts, retain=True, acknowledged=acknowledged)
+            return await _publish_all(connection, wanted, retain=True, acknowledged=acknowledged)
         finally:
             self.going = None
 
@@ -236,8 +246,9 @@ async def _publish_all(
             room.release()
 
     async with asyncio.TaskGroup() as group:
+        await room.acquire()
         for topic, payload in messages:
-            await room.acquire()
             group.create_task(one(topic, payload), name=f"p2pfl publish {topic}")
             sent += len(payload)
+            await room.acquire()
     return sent
