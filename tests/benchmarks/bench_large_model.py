@@ -32,15 +32,15 @@ class Watched:
     peaks_mib: list[tuple[float, float]] = field(default_factory=list)
 
 
-def experiment_text(width: int, time_s: float, codec: str) -> str:
-    """The experiment file of both nodes; a second of training between two mixes."""
+def experiment_text(width: int, time_s: float, codec: str, *, local_steps: int) -> str:
+    """The experiment file of both nodes: a step a second, a mix after `local_steps` of them."""
     return config_to_toml(
         p2pfl.ExperimentConfig(
             name="large",
             topology=p2pfl.Topology(kind="path", nodes=2),
             data=p2pfl.Data(kind="digits"),
             model=p2pfl.Model(kind="mlp", hidden=(width, width)),
-            training=p2pfl.Training(learning_rate=0.01, local_steps=1),
+            training=p2pfl.Training(learning_rate=0.01, local_steps=local_steps),
             compute=p2pfl.Compute(step_s=1.0),
             network=p2pfl.Network(codec="bfloat16" if codec == "bfloat16" else "float32"),
             # Models are as old as the link is slow.
@@ -56,6 +56,11 @@ def models_heard(records: Path, name: str) -> int:
     return sum(
         file.read_text(encoding="utf-8").count('"model":') for file in records.glob(f"{name}-*")
     )
+
+
+def accuracy_of(line: str) -> float:
+    """Of a node's last line: `n0 finished after 150.0 s: ..., accuracy 0.516, ...`."""
+    return float(line.partition("accuracy ")[2].partition(",")[0])
 
 
 async def node(file: Path, name: str, url: str, *, progress_s: float, records: Path) -> Watched:
@@ -95,12 +100,13 @@ async def measured(
     bytes_per_s: float,
     codec: str = "float32",
     progress_s: float = 5.0,
+    local_steps: int = 1,
 ) -> dict[str, float]:
     """Both nodes to their end; numbers of the first."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / "large.toml"
-        file.write_text(experiment_text(width, time_s, codec))
+        file.write_text(experiment_text(width, time_s, codec, local_steps=local_steps))
         broker = await stack.enter_async_context(p2pfl.EmbeddedBroker())
         links = [
             await stack.enter_async_context(SlowLink(broker.port, bytes_per_s=bytes_per_s))
@@ -123,6 +129,7 @@ async def measured(
         "vector_mib": size / 2**20,
         "seconds": time_s,
         "came": sum(came) / 2,
+        "accuracy": accuracy_of(first.lines[-1]),
         "least_s": size / (2 if codec == "bfloat16" else 1) / bytes_per_s,
         "told": len(told),
         "first_half_mib": max(mib for at_s, mib in first.peaks_mib if at_s <= half),
@@ -142,6 +149,7 @@ def main() -> None:
             Column("seconds", "seconds"),
             Column("least_s", "s per model at least", ".0f"),
             Column("came", "models came", ".1f"),
+            Column("accuracy", "accuracy", ".2f"),
             Column("told", "lines of progress"),
             Column("vector_mib", "float32 MiB"),
             Column("first_half_mib", "MiB at most, first half"),
@@ -156,6 +164,8 @@ def main() -> None:
                 time_s=20.0 if quick else 240.0,
                 bytes_per_s=LINK_BYTES_PER_S / (100 if quick else 1),
                 codec=codec,
+                # The sizing rule: a period is no shorter than a model's time on the link.
+                local_steps=1 if quick else 40,
             )
         )
         print(found["example"])
