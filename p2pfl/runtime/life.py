@@ -153,7 +153,6 @@ class Life:
         except asyncio.CancelledError:
             await self._leave_early()
             raise
-        await self._transport.flush(FLUSH_S)
         await self._transport.leave(clear=True)
         return outcome
 

@@ -30,6 +30,9 @@ from p2pfl.types import NodeId
 
 _TICK_S: Final = 0.5
 _LEAVE_S: Final = 5.0
+_CLEAR_S: Final = 12.0
+"""Hundreds of topics, behind what is under way already."""
+
 _GONE: Final = frozenset({PresenceState.LOST, PresenceState.LEFT})
 _CHUNK_BYTES_MIN: Final = 1024
 _MANIFEST_S: Final = 1.0
@@ -208,13 +211,13 @@ class NodeTransport:
                 self.publish(self._own_presence(PresenceState.LEFT))
                 await self.flush(_LEAVE_S)
                 if clear:
-                    async with asyncio.timeout(_LEAVE_S):
+                    async with asyncio.timeout(_CLEAR_S):
                         await self._sender.clear()
         except TimeoutError:
             _log.warning(
                 "%s: could not remove its model from the broker in %g s; it stays there",
                 self.node,
-                _LEAVE_S,
+                _CLEAR_S,
             )
         except TransportError as problem:
             _log.warning("%s: could not take leave: %s", self.node, problem)
