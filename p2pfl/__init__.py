@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     )
     from p2pfl.config.schema import AvailabilityConfig as Availability
     from p2pfl.config.schema import BrokerConfig as Broker
+    from p2pfl.config.schema import CheckpointConfig as Checkpoint
     from p2pfl.config.schema import ChurnConfig as Churn
     from p2pfl.config.schema import ComputeConfig as Compute
     from p2pfl.config.schema import CrashConfig as Crash
     from p2pfl.config.schema import DataConfig as Data
     from p2pfl.config.schema import EvaluationConfig as Evaluation
     from p2pfl.config.schema import FaultsConfig as Faults
+    from p2pfl.config.schema import HealthConfig as Health
     from p2pfl.config.schema import JoinConfig as Join
     from p2pfl.config.schema import LeaveConfig as Leave
     from p2pfl.config.schema import LinkConfig as Link
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from p2pfl.config.schema import NetworkConfig as Network
     from p2pfl.config.schema import NetworkPartitionConfig as NetworkPartition
     from p2pfl.config.schema import PartitionConfig as Partition
+    from p2pfl.config.schema import RuntimeConfig as Runtime
     from p2pfl.config.schema import SimulationConfig as Simulation
     from p2pfl.config.schema import StalenessConfig as Staleness
     from p2pfl.config.schema import StopConfig as Stop
@@ -141,12 +144,14 @@ _HOMES: Final = {
 _PARTS: Final = (
     "Availability",
     "Broker",
+    "Checkpoint",
     "Churn",
     "Compute",
     "Crash",
     "Data",
     "Evaluation",
     "Faults",
+    "Health",
     "Join",
     "Leave",
     "Link",
@@ -154,6 +159,7 @@ _PARTS: Final = (
     "Network",
     "NetworkPartition",
     "Partition",
+    "Runtime",
     "Simulation",
     "Staleness",
     "Stop",
@@ -171,6 +177,7 @@ __all__ = [
     "Availability",
     "Broker",
     "Capabilities",
+    "Checkpoint",
     "Churn",
     "Comparison",
     "ComparisonConfig",
@@ -189,6 +196,7 @@ __all__ = [
     "FedAvgClient",
     "FedAvgServer",
     "Finish",
+    "Health",
     "Join",
     "Leave",
     "Link",
@@ -214,6 +222,7 @@ __all__ = [
     "RefusedError",
     "Replay",
     "RunResult",
+    "Runtime",
     "Simulation",
     "Staleness",
     "Stop",

@@ -136,6 +136,7 @@ RANGES: Final[Mapping[str, Range]] = {
     # Below, headers outweigh the model; above, NATS and EMQX close the connection (1 MiB, 1 MB).
     "broker.chunk_bytes": Range(at_least=1024, at_most=1_000_000),
     "runtime.threads": Range(at_least=1),
+    "runtime.niceness": Range(at_least=0, at_most=19),
     "health.port": Range(at_least=1, at_most=65535),
     "seed": _NOT_NEGATIVE,
 }

@@ -259,6 +259,9 @@ class RuntimeConfig:
     threads: int | Literal["auto"] = 1
     """Threads of each node; auto: the cores divided by the node processes of this machine. One is
     fastest for small models, and what gives the same bits everywhere; a record is made with one."""
+    niceness: int = 5
+    """By so much the threads that train and mix give way to the event loop, and to other programs
+    of the machine, on Linux (nice, 0 to 19). 0: not at all; messages then wait for busy cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

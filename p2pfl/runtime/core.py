@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from p2pfl.messages import Effect, Event
 from p2pfl.protocol.node import Node
+from p2pfl.runtime.priority import computing_thread
 from p2pfl.runtime.recorder import Recorder
 from p2pfl.types import Vector
 
@@ -22,11 +22,13 @@ class Core:
     The caller holds back the next event until the effects of the last are performed.
     """
 
-    def __init__(self, machine: Node, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, machine: Node, recorder: Recorder | None = None, *, niceness: int = 0
+    ) -> None:
         self.machine = machine
         self._recorder = recorder
         large = machine.public().size > THREAD_FLOATS
-        self._thread = ThreadPoolExecutor(max_workers=1) if large else None
+        self._thread = computing_thread("p2pfl core", niceness=niceness) if large else None
 
     async def handle(self, event: Event, now: float) -> list[Effect]:
         """The effects of one event."""

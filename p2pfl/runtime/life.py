@@ -119,7 +119,7 @@ class Life:
         self._recorder = recorder
         self._keeper = keeper
         self._company = company or Company()
-        self._core = Core(machine, recorder)
+        self._core = Core(machine, recorder, niceness=worker.niceness)
         self._trainings: asyncio.Queue[Train] = asyncio.Queue()
         self._due: asyncio.Queue[int] = asyncio.Queue()
         self._heard = asyncio.Event()

@@ -59,7 +59,8 @@ async def run_node(
     # A record is repeated by the loop, whose bits are those of one thread.
     cores = CoreShare(config.runtime.threads if record is None else 1)
     pace = Pace(config.compute, seed=config.seed, node=node)
-    worker = Worker(node, trainer, pace, threads=cores.threads)
+    niceness = config.runtime.niceness
+    worker = Worker(node, trainer, pace, threads=cores.threads, niceness=niceness)
     keeper = None
     if checkpoints is not None:
         every_s = config.checkpoint.every_s

@@ -4,13 +4,13 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 from p2pfl.compute import ComputeLaw
 from p2pfl.config.schema import ComputeConfig
 from p2pfl.learning.trainer import Score, Trainer, TrainJob, TrainOutcome
 from p2pfl.messages import Train
+from p2pfl.runtime.priority import computing_thread
 from p2pfl.types import NodeId, Vector
 
 
@@ -57,10 +57,17 @@ class Worker:
     """Trains and evaluates for one node, in order of asking, off the event loop."""
 
     def __init__(
-        self, node: NodeId, trainer: Trainer, pace: Pace, *, threads: Callable[[], int] = lambda: 1
+        self,
+        node: NodeId,
+        trainer: Trainer,
+        pace: Pace,
+        *,
+        threads: Callable[[], int] = lambda: 1,
+        niceness: int = 0,
     ) -> None:
         """`threads`: how many one training or evaluation may use, asked before each."""
         self.pace = pace
+        self.niceness = niceness
         self.trained_s = 0.0
         """Seconds from asking to outcome, without the sleeps."""
         self.evaluated_s = 0.0
@@ -72,7 +79,7 @@ class Worker:
         self._trainer = trainer
         self._threads = threads
         self._momentum: Vector | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"p2pfl {node} worker")
+        self._thread = computing_thread(f"p2pfl {node} worker", niceness=niceness)
 
     async def train(self, effect: Train) -> TrainOutcome:
         """Do one local update and sleep the rest of its time.

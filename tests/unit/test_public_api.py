@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from itertools import count
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -45,6 +47,15 @@ def test_the_parts_of_an_experiment_have_short_names() -> None:
     table = p2pfl.compare(smooth, rough)
     assert [row.title for row in table.rows] == ["PullMix, loss 0", "PullMix, loss 0.5"]
     assert "PullMix, loss 0.5" in str(table)
+
+
+def test_every_section_of_an_experiment_has_a_short_name() -> None:
+    sections = get_type_hints(p2pfl.ExperimentConfig).values()
+    names = [part.__name__ for part in sections if is_dataclass(part) and isinstance(part, type)]
+    assert len(names) > 10
+    for name in names:
+        short = name if name in {"AlgorithmConfig", "ComparisonConfig"} else name[: -len("Config")]
+        assert short in p2pfl.__all__
 
 
 def test_the_parts_of_the_world_have_short_names() -> None:

@@ -1,6 +1,7 @@
 """A model that takes seconds on its way: in parts, told while it comes, in bounded memory."""
 
 import bench_large_model
+import bench_loop
 import bench_round
 import pytest
 
@@ -24,3 +25,11 @@ def test_the_parts_of_a_round_are_measured() -> None:
     assert found["round"] == pytest.approx(found["compute"] + found["wire"] + found["beyond"])
     assert min(found["round"], found["compute"], found["wire"]) > 0
     assert found["bytes"] > 4 * 2410
+
+
+async def test_how_long_the_event_loop_is_kept_from_its_work_is_measured() -> None:
+    found = await bench_loop.measured(width=300, time_s=6.0, niceness=5, warm_s=0.0)
+    assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["most_ms"]
+    assert found["own_ms"] > 0
+    assert found["came_mb_s"] > 0
+    assert found["steps"] > 0
