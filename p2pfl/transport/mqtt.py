@@ -22,6 +22,7 @@ from p2pfl.transport.link import Connection, Disconnected, Handler, Incoming, Wi
 from p2pfl.transport.manifest import Manifest
 from p2pfl.transport.node import NodeTransport
 from p2pfl.transport.observer import RunObserver
+from p2pfl.transport.patience import Patience
 
 KEEPALIVE_S: Final = 10
 """A dead link is noticed by both ends after 1.5 times this."""
@@ -40,9 +41,6 @@ _SOCKET_OPTIONS: Final = [
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 """The library waits as long even where the connection breaks before its CONNACK."""
-
-_ACKNOWLEDGE_S: Final = 60.0
-"""A broker that acknowledges no 512 KiB part within this is as good as gone."""
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
@@ -166,13 +164,14 @@ class MqttConnector:
         self._certified = True
 
     async def _try(self, client_id: str, handler: Handler, will: Will | None) -> Connection:
+        patience = Patience()
         client = aiomqtt.Client(
             self._broker.host,
             self._broker.port,
             username=self._broker.user,
             password=self._broker.password,
             identifier=client_id,
-            queue_type=_sink(handler),
+            queue_type=_sink(handler, patience),
             protocol=self._protocol,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
             clean_session=True if self._protocol is aiomqtt.ProtocolVersion.V311 else None,
@@ -184,21 +183,22 @@ class MqttConnector:
         # Its warning is for callers without a bound of their own; ours is 8 parts and a few more.
         client.pending_calls_threshold = 1024
         await client.__aenter__()
-        return _MqttConnection(client)
+        return _MqttConnection(client, patience)
 
 
 class _MqttConnection:
     """One connection of the library's client."""
 
-    def __init__(self, client: aiomqtt.Client) -> None:
+    def __init__(self, client: aiomqtt.Client, patience: Patience) -> None:
         self._client = client
+        self._patience = patience
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
-        async with _acknowledged():
+        async with self._answered():
             await self._client.publish(topic, payload, qos=qos, retain=retain, timeout=math.inf)
 
     async def subscribe(self, topics: Mapping[str, int]) -> None:
-        async with _acknowledged():
+        async with self._answered():
             codes = await self._client.subscribe(list(topics.items()), timeout=math.inf)
             refused = [
                 topic
@@ -211,7 +211,7 @@ class _MqttConnection:
                 await self._client.subscribe(zeros, timeout=math.inf)
 
     async def unsubscribe(self, topics: Iterable[str]) -> None:
-        async with _acknowledged():
+        async with self._answered():
             await self._client.unsubscribe(list(topics), timeout=math.inf)
 
     async def ended(self) -> None:
@@ -221,6 +221,14 @@ class _MqttConnection:
         except aiomqtt.MqttError as problem:
             raise Disconnected(str(problem.__cause__ or problem)) from None
         raise Disconnected("the broker closed the connection")
+
+    @contextlib.asynccontextmanager
+    async def _answered(self) -> AsyncIterator[None]:
+        try:
+            async with self._patience.wait():
+                yield
+        except aiomqtt.MqttError as problem:
+            raise Disconnected(str(problem)) from None
 
     async def close(self) -> None:
         try:
@@ -285,22 +293,7 @@ class Observer(RunObserver):
         super().__init__(MqttConnector(broker, keepalive_s=keepalive_s))
 
 
-@contextlib.asynccontextmanager
-async def _acknowledged() -> AsyncIterator[None]:
-    """Translates errors, and bounds the wait.
-
-    The library's own bound is asyncio.wait_for, which loses cancellations in Python 3.11.
-    """
-    try:
-        async with asyncio.timeout(_ACKNOWLEDGE_S):
-            yield
-    except aiomqtt.MqttError as problem:
-        raise Disconnected(str(problem)) from None
-    except TimeoutError:
-        raise Disconnected(f"no acknowledgement within {_ACKNOWLEDGE_S:.0f} s") from None
-
-
-def _sink(handler: Handler) -> type[asyncio.Queue[aiomqtt.Message]]:
+def _sink(handler: Handler, patience: Patience) -> type[asyncio.Queue[aiomqtt.Message]]:
     """A queue that keeps nothing: every message goes to the handler as it is read.
 
     The library's own queue is unbounded, or discards the newest.
@@ -309,6 +302,7 @@ def _sink(handler: Handler) -> type[asyncio.Queue[aiomqtt.Message]]:
     class Sink(asyncio.Queue[aiomqtt.Message]):
         def put_nowait(self, item: aiomqtt.Message) -> None:
             payload = item.payload if isinstance(item.payload, bytes) else b""
+            patience.heard()
             handler(Incoming(item.topic.value, payload, bool(item.retain)))
 
     return Sink
