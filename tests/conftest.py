@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 # Before anything imports numpy or torch: several test processes share few cores, and sums of one
@@ -24,3 +25,13 @@ settings.register_profile("thorough", settings.get_profile("default"), max_examp
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Lets anybody ask whether p2pfl works with a broker of their own."""
+    parser.addoption(
+        "--broker-url",
+        metavar="URL",
+        help="run the transport's tests over this broker, mqtt[s]://[user:password@]host[:port],"
+        " instead of those that are started here; only below p2pfl/1/test-",
+    )

@@ -44,7 +44,8 @@ def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broker",
         metavar="URL",
-        help="mqtt://[user@]host[:port] or mqtts://...; default: the file's",
+        help="mqtt://[user@]host[:port] or mqtts://..., several of one cluster with commas between;"
+        " default: the file's",
     )
     parser.add_argument(
         "--password-env",

@@ -19,6 +19,7 @@ from p2pfl.config.ranges import RANGES
 from p2pfl.config.read import Place, shown, suggestion
 from p2pfl.config.schema import AlgorithmConfig, ExperimentConfig, StalenessConfig
 from p2pfl.topology.families import FAMILIES
+from p2pfl.transport.address import urls_of
 
 BUILT_IN_DATA: Final = (
     "digits",
@@ -323,15 +324,16 @@ def _check_stop(config: ExperimentConfig, place: Place) -> None:
 
 
 def _check_broker(config: ExperimentConfig, place: Place) -> None:
-    url, here = config.broker.url, place.at("broker.url")
-    if not url:
-        return
-    try:
-        parts = urlsplit(url)
-        host, password, _ = parts.hostname, parts.password, parts.port
-    except ValueError as error:
-        raise here.error(f"is no address: {error}") from error
-    if password is not None:
-        raise here.error("holds a password; take it out: the password comes from the environment")
-    if parts.scheme not in {"mqtt", "mqtts"} or not host:
-        raise here.error(f"is {shown(url)}; allowed: mqtt://[user@]host[:port] or mqtts://...")
+    here = place.at("broker.url")
+    for url in urls_of(config.broker.url):
+        try:
+            parts = urlsplit(url)
+            host, password, _ = parts.hostname, parts.password, parts.port
+        except ValueError as error:
+            raise here.error(f"is no address: {error}") from error
+        if password is not None:
+            raise here.error(
+                "holds a password; take it out: the password comes from the environment"
+            )
+        if parts.scheme not in {"mqtt", "mqtts"} or not host:
+            raise here.error(f"is {shown(url)}; allowed: mqtt://[user@]host[:port] or mqtts://...")

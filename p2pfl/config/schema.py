@@ -299,7 +299,8 @@ class BrokerConfig:
     """The broker of real runs. Without `url`, `p2pfl run` starts the embedded one."""
 
     url: str = ""
-    """mqtt://[user@]host[:port] or mqtts://...; the password comes from the environment."""
+    """mqtt://[user@]host[:port] or mqtts://...; the password comes from the environment. Several of
+    one cluster, with commas between, are tried in turn."""
     engine: Literal["nats", "amqtt", "mosquitto"] = "nats"
     ca_file: str = ""
     chunk_bytes: int = 512 * 1024

@@ -114,9 +114,11 @@ class Link:
         self._ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._failed_openings = 0
-        self._told_lost = False
         """A cancellation may be lost where a connection breaks at the same moment (Python 3.11)."""
+        self._failed_openings = 0
+        self._place = ""
+        self._told_lost = ""
+        """The place of the broker that was told to be lost, until another has told otherwise."""
         self.connected = False
         self.reconnects = 0
 
@@ -129,6 +131,7 @@ class Link:
         connection = await self._connector.connect(
             client_id=self._client_id, handler=self._handler, will=self._will
         )
+        self._place = self._connector.place
         self._ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(
             self._keep(connection, on_fault), name=f"p2pfl link {self._name}"
@@ -182,10 +185,10 @@ class Link:
         if self._ready is not None and not self._ready.done():
             self._failed_openings += 1
             if self._failed_openings >= _OPENINGS:
-                raise TransportError(f"broker {self._connector.place}: {problem}")
+                raise TransportError(f"broker {self._place}: {problem}")
         if self.connected:
-            _log.warning("%s: lost broker %s: %s", self._name, self._connector.place, problem)
-            self._told_lost = True
+            _log.warning("%s: lost broker %s: %s", self._name, self._place, problem)
+            self._told_lost = self._place
         self.connected = False
 
     async def _serve(self, connection: Connection) -> None:
@@ -217,9 +220,12 @@ class Link:
                 _log.debug("%s: %s", self._name, problem)
             else:
                 self.reconnects += 1
+                self._place = self._connector.place
                 if self._told_lost:
-                    _log.warning("%s: broker %s is back", self._name, self._connector.place)
-                    self._told_lost = False
+                    same = self._place == self._told_lost
+                    said = "is back" if same else "goes on in its place"
+                    _log.warning("%s: broker %s %s", self._name, self._place, said)
+                    self._told_lost = ""
                 return connection
 
     async def _subscribe(self, connection: Connection) -> None:

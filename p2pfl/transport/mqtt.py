@@ -7,17 +7,18 @@ import math
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 
 from p2pfl.codec.limits import CHUNK_BYTES, INLINE_BYTES_MAX
 from p2pfl.codec.tensors import Dtype
-from p2pfl.errors import ConfigError, RefusedError, TransportError
+from p2pfl.errors import RefusedError, TransportError
+from p2pfl.transport.address import Broker, read_brokers
+from p2pfl.transport.greeting import Greeting, greet
 from p2pfl.transport.link import Connection, Disconnected, Handler, Incoming, Will
 from p2pfl.transport.manifest import Manifest
 from p2pfl.transport.node import NodeTransport
@@ -42,10 +43,8 @@ _SOCKET_OPTIONS: Final = [
 _CONNECT_TIMEOUT_S: Final = 5.0
 """The library waits as long even where the connection breaks before its CONNACK."""
 
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-
-_WRONG_PROTOCOL: Final = frozenset({1, 0x84})
-"""CONNACK: unacceptable protocol version, in 3.1.1 and in 5."""
+_ENVELOPE_BYTES_MAX: Final = 512
+"""A PUBLISH packet beside its payload: our longest topic has some 220 bytes."""
 
 _NO_ENTRY: Final = frozenset({4, 5, 0x86, 0x87, 0x8A, 0x8C})
 """CONNACK: bad user name or password, not authorised, banned, bad authentication method."""
@@ -55,93 +54,85 @@ _SUBSCRIBE_FAILED: Final = 0x80
 _log: Final = logging.getLogger("p2pfl.transport")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where a broker is and how to be let in: `mqtt://[user@]host[:port]` or `mqtts://...`."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = None
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-
-    @classmethod
-    def parse(
-        cls,
-        url: str,
-        *,
-        password: str | None = None,
-        ca_file: str | Path | None = None,
-        cert_file: str | Path | None = None,
-        key_file: str | Path | None = None,
-    ) -> "Broker":
-        """Raises ConfigError where the URL is none of a broker."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as problem:
-            raise ConfigError(f"broker {url!r}: {problem}") from None
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ConfigError(f"broker {url!r}: expected mqtt://[user@]host[:port] or mqtts://...")
-        word = password if password is not None else unquote(parts.password or "") or None
-        return cls(
-            scheme=parts.scheme,
-            host=parts.hostname,
-            port=port or _PORTS[parts.scheme],
-            user=unquote(parts.username) if parts.username else None,
-            password=word,
-            ca_file=str(ca_file) if ca_file else None,
-            cert_file=str(cert_file) if cert_file else None,
-            key_file=str(key_file) if key_file else None,
-        )
-
-    def context(self) -> ssl.SSLContext | None:
-        """How to check the broker's certificate, and show one's own; None without TLS."""
-        if self.scheme != "mqtts":
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file)
-        except (OSError, ssl.SSLError) as problem:
-            raise ConfigError(f"broker {self.host}: certificates: {problem}") from None
-        return context
+_Sink = type[asyncio.Queue[aiomqtt.Message]]
 
 
 class MqttConnector:
-    """Connects by MQTT 5, or by 3.1.1 where the broker knows no 5; remembers which."""
+    """Connects to the first of some addresses that lets us in; all lead to one broker or cluster.
 
-    def __init__(self, broker: Broker, *, keepalive_s: int = KEEPALIVE_S) -> None:
-        self._broker = broker
-        self._context = broker.context()
-        self._keepalive_s = keepalive_s
-        self._protocol = aiomqtt.ProtocolVersion.V5
-        self._certified = False
+    Where a connection breaks, the next one is made to the next address: its server may be gone.
+    """
+
+    def __init__(self, brokers: Sequence[Broker], *, keepalive_s: int = KEEPALIVE_S) -> None:
+        self._doors = [_Door(broker, keepalive_s) for broker in brokers]
+        self._at = 0
 
     @property
     def place(self) -> str:
-        """Host and port, for messages."""
-        return f"{self._broker.host}:{self._broker.port}"
+        """Host and port of the address in use, for messages."""
+        return self._doors[self._at].place
 
     async def connect(self, *, client_id: str, handler: Handler, will: Will | None) -> Connection:
+        """Connect. Raises RefusedError where all refuse, else TransportError; one line for all."""
+        problems = []
+        for _ in self._doors:
+            at, patience = self._at, Patience()
+            try:
+                sink = _sink(handler, patience)
+                client = await self._doors[at].connect(client_id, sink, will)
+            except TransportError as problem:
+                problems.append(problem)
+                self._leave(at)
+            else:
+                room_bytes = self._doors[at].room_bytes
+                broken = partial(self._leave, at)
+                return _MqttConnection(client, patience, room_bytes=room_bytes, broken=broken)
+        if len(problems) == 1:
+            raise problems[0]
+        refused = all(isinstance(problem, RefusedError) for problem in problems)
+        kind = RefusedError if refused else TransportError
+        raise kind("; ".join(str(problem) for problem in problems))
+
+    def _leave(self, at: int) -> None:
+        """Try the next address first, unless that was decided already."""
+        if self._at == at:
+            self._at = (at + 1) % len(self._doors)
+
+
+class _Door:
+    """One address; connects by MQTT 5, or by 3.1.1 where the broker knows no 5, and remembers."""
+
+    def __init__(self, broker: Broker, keepalive_s: int) -> None:
+        self._broker = broker
+        self._context = broker.context()
+        self._keepalive_s = keepalive_s
+        self._greeting: Greeting | None = None
+
+    @property
+    def place(self) -> str:
+        return self._broker.place
+
+    @property
+    def room_bytes(self) -> int | None:
+        """How long a payload may be, as the broker said; None: it did not."""
+        limit = self._greeting.packet_bytes_max if self._greeting is not None else None
+        return None if limit is None else limit - _ENVELOPE_BYTES_MAX
+
+    async def connect(self, client_id: str, sink: _Sink, will: Will | None) -> aiomqtt.Client:
         """Connect. Raises RefusedError or TransportError, with a sentence for the user."""
         try:
-            await self._check_certificate()
-            return await self._try(client_id, handler, will)
+            greeting = await self._greeted()
+            return await self._try(client_id, sink, will, speaks_5=greeting.speaks_5)
         except ssl.SSLCertVerificationError as problem:
             raise RefusedError(
                 f"broker {self.place}: its certificate is not trusted, name its authority with "
                 f"ca_file ({problem.verify_message})"
             ) from None
         except OSError as problem:
-            raise TransportError(f"broker {self.place} cannot be reached: {problem}") from None
+            why = str(problem) or "no answer"
+            raise TransportError(f"broker {self.place} cannot be reached: {why}") from None
         except aiomqtt.MqttError as problem:
-            if self._protocol is aiomqtt.ProtocolVersion.V5 and _speaks_3(problem):
-                self._protocol = aiomqtt.ProtocolVersion.V311
-                return await self.connect(client_id=client_id, handler=handler, will=will)
+            self._greeting = None  # What answered may have been something else, or dying.
             code = _code(problem)
             if code in _NO_ENTRY:
                 who = f"user {self._broker.user!r}" if self._broker.user else "no user name"
@@ -150,31 +141,40 @@ class MqttConnector:
                 ) from None
             raise TransportError(f"broker {self.place} cannot be reached: {problem}") from None
 
-    async def _check_certificate(self) -> None:
-        """Once, by a connection of our own: the library leaks its socket when the check fails."""
-        if self._context is None or self._certified:
-            return
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(
-                self._broker.host, self._broker.port, ssl=self._context
-            )
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        self._certified = True
+    async def _greeted(self) -> Greeting:
+        """What the broker says of itself, asked once. Raises RefusedError where it cannot do.
 
-    async def _try(self, client_id: str, handler: Handler, will: Will | None) -> Connection:
-        patience = Patience()
+        This checks its certificate too: the library leaks its socket where that fails.
+        """
+        if self._greeting is None:
+            broker = self._broker
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                self._greeting = await greet(
+                    broker.host,
+                    broker.port,
+                    context=self._context,
+                    user=broker.user,
+                    password=broker.password,
+                )
+        lack = self._greeting.lack
+        if lack:
+            raise RefusedError(f"broker {self.place}: {lack}, which p2pfl needs; change that there")
+        return self._greeting
+
+    async def _try(
+        self, client_id: str, sink: _Sink, will: Will | None, *, speaks_5: bool
+    ) -> aiomqtt.Client:
+        versions = aiomqtt.ProtocolVersion
         client = aiomqtt.Client(
             self._broker.host,
             self._broker.port,
             username=self._broker.user,
             password=self._broker.password,
             identifier=client_id,
-            queue_type=_sink(handler, patience),
-            protocol=self._protocol,
+            queue_type=sink,
+            protocol=versions.V5 if speaks_5 else versions.V311,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
-            clean_session=True if self._protocol is aiomqtt.ProtocolVersion.V311 else None,
+            clean_session=None if speaks_5 else True,
             timeout=_CONNECT_TIMEOUT_S,
             keepalive=self._keepalive_s,
             tls_context=self._context,
@@ -182,18 +182,31 @@ class MqttConnector:
         )
         # Its warning is for callers without a bound of their own; ours is 8 parts and a few more.
         client.pending_calls_threshold = 1024
-        await client.__aenter__()
-        return _MqttConnection(client, patience)
+        return await client.__aenter__()
 
 
 class _MqttConnection:
     """One connection of the library's client."""
 
-    def __init__(self, client: aiomqtt.Client, patience: Patience) -> None:
+    def __init__(
+        self,
+        client: aiomqtt.Client,
+        patience: Patience,
+        *,
+        room_bytes: int | None,
+        broken: Callable[[], None],
+    ) -> None:
         self._client = client
         self._patience = patience
+        self._broken = broken
+        self.room_bytes = room_bytes
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
+        if self.room_bytes is not None and len(payload) > self.room_bytes:
+            raise RefusedError(
+                f"the broker takes messages of {self.room_bytes} bytes at most, and {topic} has "
+                f"{len(payload)}: raise its largest packet size"
+            )
         async with self._answered():
             await self._client.publish(topic, payload, qos=qos, retain=retain, timeout=math.inf)
 
@@ -219,16 +232,10 @@ class _MqttConnection:
             async for _ in self._client.messages:  # The sink keeps everything: none ever comes.
                 pass
         except aiomqtt.MqttError as problem:
+            self._broken()
             raise Disconnected(str(problem.__cause__ or problem)) from None
+        self._broken()
         raise Disconnected("the broker closed the connection")
-
-    @contextlib.asynccontextmanager
-    async def _answered(self) -> AsyncIterator[None]:
-        try:
-            async with self._patience.wait():
-                yield
-        except aiomqtt.MqttError as problem:
-            raise Disconnected(str(problem)) from None
 
     async def close(self) -> None:
         try:
@@ -237,10 +244,23 @@ class _MqttConnection:
         except (aiomqtt.MqttError, TimeoutError) as problem:
             _log.debug("disconnect: %s", problem)
 
+    @contextlib.asynccontextmanager
+    async def _answered(self) -> AsyncIterator[None]:
+        """Translates errors, and bounds the wait."""
+        try:
+            async with self._patience.wait():
+                yield
+        except aiomqtt.MqttError as problem:
+            raise Disconnected(str(problem)) from None
+        except Disconnected:
+            self._broken()
+            raise
+
 
 class MqttTransport(NodeTransport):
     """One node's place in a run, over MQTT; see `Transport` for the contract.
 
+    `url` is one address, or several of one broker or cluster with commas between, tried in turn.
     Entering connects. `run` is a run id, or an experiment's name after `find_or_create_run`.
     """
 
@@ -260,11 +280,11 @@ class MqttTransport(NodeTransport):
         keepalive_s: int = KEEPALIVE_S,
         manifest: Manifest | None = None,
     ) -> None:
-        broker = Broker.parse(
+        brokers = read_brokers(
             url, password=password, ca_file=ca_file, cert_file=cert_file, key_file=key_file
         )
         super().__init__(
-            MqttConnector(broker, keepalive_s=keepalive_s),
+            MqttConnector(brokers, keepalive_s=keepalive_s),
             run=run,
             node=node,
             dtype=dtype,
@@ -287,13 +307,13 @@ class Observer(RunObserver):
         key_file: str | Path | None = None,
         keepalive_s: int = KEEPALIVE_S,
     ) -> None:
-        broker = Broker.parse(
+        brokers = read_brokers(
             url, password=password, ca_file=ca_file, cert_file=cert_file, key_file=key_file
         )
-        super().__init__(MqttConnector(broker, keepalive_s=keepalive_s))
+        super().__init__(MqttConnector(brokers, keepalive_s=keepalive_s))
 
 
-def _sink(handler: Handler, patience: Patience) -> type[asyncio.Queue[aiomqtt.Message]]:
+def _sink(handler: Handler, patience: Patience) -> _Sink:
     """A queue that keeps nothing: every message goes to the handler as it is read.
 
     The library's own queue is unbounded, or discards the newest.
@@ -301,8 +321,8 @@ def _sink(handler: Handler, patience: Patience) -> type[asyncio.Queue[aiomqtt.Me
 
     class Sink(asyncio.Queue[aiomqtt.Message]):
         def put_nowait(self, item: aiomqtt.Message) -> None:
-            payload = item.payload if isinstance(item.payload, bytes) else b""
             patience.heard()
+            payload = item.payload if isinstance(item.payload, bytes) else b""
             handler(Incoming(item.topic.value, payload, bool(item.retain)))
 
     return Sink
@@ -314,7 +334,3 @@ def _code(problem: aiomqtt.MqttError) -> int:
 
 def _number(code: Any) -> int:  # noqa: ANN401 - an int in MQTT 3.1.1, a ReasonCode in 5.
     return cast("int", getattr(code, "value", code))
-
-
-def _speaks_3(problem: aiomqtt.MqttError) -> bool:
-    return _code(problem) in _WRONG_PROTOCOL

@@ -1,6 +1,7 @@
 """How a node takes its place in a run, and a name finds its run."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from typing import Final
@@ -78,37 +79,64 @@ async def find_run(probe: Probe, name: str) -> Manifest | None:
 async def find_or_create_run(probe: Probe, draft: Manifest) -> Manifest:
     """The living run of `draft.name`, or a new one made of the draft.
 
-    Several that come at once end in one run: each writes a pointer to its own, all see them in the
-    broker's one order, and the first counts. Only its writer publishes a manifest; the others
-    restore the pointer and wait for that.
+    Several that come at once end in one run; see `_contest`.
 
     Raises:
         RefusedError: the run that was found has another experiment.
         TransportError: who should create the run did not.
     """
     topic = topics.manifest(draft.name)
-    pointers = await probe.follow(topic)
-    found = await _living(probe, pointers, PATIENCE_S) if pointers else None
-    if found is None:
-        before = len(pointers)
-        own = encode_pointer(draft.run)
-        await probe.publish(topic, own, retain=True)
-        if not await probe.wait_for(lambda: own in pointers[before:], timeout_s=CREATE_S):
-            raise TransportError(f"the broker does not deliver {topic}")
-        first = pointers[before]
-        if first == own:
-            await probe.publish(topics.manifest(draft.run), draft.encode(), retain=True)
-            return draft
-        await probe.publish(topic, first, retain=True)
-        found = await _living(probe, [first], CREATE_S)
+    async with probe.following(topic) as pointers:
+        found = await _living(probe, pointers, PATIENCE_S) if pointers else None
         if found is None:
-            raise TransportError(f"run {first.decode()} of {draft.name} was never created: retry")
+            found = await _contest(probe, topic, pointers, draft)
     if found.digest != draft.digest:
         raise RefusedError(
             f"run {found.run} on this broker has experiment {found.digest}, this file gives "
             f"{draft.digest}: use the same file, or end that run, or give this one another name"
         )
     return found
+
+
+async def _contest(probe: Probe, topic: str, pointers: list[bytes], draft: Manifest) -> Manifest:
+    """The one run that several who come at once agree on.
+
+    Each writes a pointer to its own, and the first that one sees counts: its writer describes the
+    run, the others wait for that. A broker with one order for all has one first. In a cluster, and
+    in a broker of many threads (ejabberd), each may see its own first, and describe its own run:
+    so all look again a moment later, and of what was described the smallest name counts.
+    """
+    before, own = len(pointers), encode_pointer(draft.run)
+    await probe.publish(topic, own, retain=True)
+    if not await probe.wait_for(lambda: own in pointers[before:], timeout_s=CREATE_S):
+        raise TransportError(f"the broker does not deliver {topic}")
+    first = pointers[before]
+    if first == own:
+        await probe.publish(topics.manifest(draft.run), draft.encode(), retain=True)
+        described = [draft]
+    else:
+        seen = await _living(probe, [first], CREATE_S)
+        described = [] if seen is None else [seen]
+    await probe.settle()
+    described += await _others(probe, set(pointers[before:]) - {own, first})
+    if not described:
+        raise TransportError(f"run {first.decode()} of {draft.name} was never created: retry")
+    found = min(described, key=lambda manifest: manifest.run)
+    if first == own and found is not draft:
+        await probe.publish(topics.manifest(draft.run), b"", retain=True)
+    await probe.publish(topic, encode_pointer(found.run), retain=True)
+    return found
+
+
+async def _others(probe: Probe, pointers: set[bytes]) -> list[Manifest]:
+    """Of these runs those that were described, and have not ended."""
+    names = []
+    for pointer in pointers:
+        with contextlib.suppress(ProtocolError):
+            names.append(topics.manifest(read_pointer(pointer)))
+    found = await probe.read(names) if names else {}
+    manifests = [_manifest_of(data) for data in found.values()]
+    return [each for each in manifests if each is not None and each.state != "ended"]
 
 
 async def _living(probe: Probe, pointers: list[bytes], patience_s: float) -> Manifest | None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +25,7 @@ class Probe:
         self._payloads: dict[str, bytes] = {}
         self._histories: dict[str, list[bytes]] = {}
         self._news = asyncio.Event()
+        self._round_trip_s = 0.0
 
     async def __aenter__(self) -> Self:
         """Connect. Raises TransportError or RefusedError."""
@@ -51,10 +53,10 @@ class Probe:
             self._payloads.pop(topic, None)
         started_s = loop.time()
         await self._open.subscribe(missing)
-        round_trip_s = loop.time() - started_s
+        self._round_trip_s = loop.time() - started_s
         await self.wait_for(
             lambda: self._payloads.keys() >= missing.keys(),
-            timeout_s=max(_SETTLE_S, _SETTLE_ROUND_TRIPS * round_trip_s),
+            timeout_s=max(_SETTLE_S, _SETTLE_ROUND_TRIPS * self._round_trip_s),
         )
         await self._open.unsubscribe(missing)
         return {topic: self._payloads[topic] for topic in missing if self._payloads.get(topic)}
@@ -63,12 +65,25 @@ class Probe:
         """Subscribe, and stay so."""
         await self._open.subscribe({topic: 1})
 
-    async def follow(self, topic: str) -> list[bytes]:
-        """Subscribe; all payloads under the topic in the broker's order, a list that goes on."""
+    @asynccontextmanager
+    async def following(self, topic: str) -> AsyncIterator[list[bytes]]:
+        """All payloads under a topic in the order of their coming: a list that goes on inside.
+
+        Unsubscribes at the end: some brokers (rumqttd) send what is retained to new subscribers
+        alone, and not again to one who subscribes anew.
+        """
         history = self._histories.setdefault(topic, [])
         await self._open.subscribe({topic: 1})
         await self.wait_for(lambda: bool(history), timeout_s=_SETTLE_S)
-        return history
+        try:
+            yield history
+        finally:
+            del self._histories[topic]
+            await self._open.unsubscribe([topic])
+
+    async def settle(self) -> None:
+        """Give what others sent a moment ago the time to come."""
+        await asyncio.sleep(max(_SETTLE_S, _SETTLE_ROUND_TRIPS * self._round_trip_s))
 
     def payload(self, topic: str) -> bytes:
         """The newest payload under a topic; empty if there was none."""

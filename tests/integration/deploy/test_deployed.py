@@ -18,8 +18,8 @@ import pytest
 
 from p2pfl.cli.main import main
 from p2pfl.transport import topics
+from p2pfl.transport.address import Broker
 from p2pfl.transport.broker import free_port
-from p2pfl.transport.mqtt import Broker
 
 # A chain, so that its ends are no neighbours; a model that travels in parts.
 TEXT = """

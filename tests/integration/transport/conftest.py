@@ -1,19 +1,25 @@
-"""One network per test: in memory, or a broker of each kind."""
+"""One network per test: in memory, or a broker of each kind, or the one of --broker-url."""
 
 import asyncio
 import contextlib
+import inspect
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 
 from p2pfl.codec.tensors import Dtype
+from p2pfl.transport import topics
+from p2pfl.transport.address import read_brokers
 from p2pfl.transport.base import Transport
 from p2pfl.transport.broker import EmbeddedBroker
 from p2pfl.transport.memory import MemoryNetwork, MemoryTransport
-from p2pfl.transport.mqtt import MqttTransport
+from p2pfl.transport.mqtt import MqttConnector, MqttTransport
 
 RUN = "demo-1a2b"
 
@@ -23,10 +29,10 @@ Enter = Callable[..., object]
 class Proxy:
     """Forwards to a broker's port; `bytes_per_s` bounds what flows towards the clients."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, url: str) -> None:
         self.bytes_per_s: float | None = None
         self.accepting = True
-        self._target = port
+        self._target = urlsplit(url)
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -49,7 +55,8 @@ class Proxy:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"mqtt://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        user, at, _ = self._target.netloc.rpartition("@")
+        return f"mqtt://{user}{at}127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def cut(self) -> None:
         """Break every connection, as a dying network does."""
@@ -63,7 +70,7 @@ class Proxy:
             return
         try:
             up_reader, up_writer = await asyncio.open_connection(
-                "127.0.0.1", self._target, limit=65536
+                self._target.hostname, self._target.port or 1883, limit=65536
             )
         except OSError:
             writer.transport.abort()
@@ -88,7 +95,7 @@ class Proxy:
 class Networks:
     """Enters transports into one run, over whatever network the test was given."""
 
-    def __init__(self, stack: AsyncExitStack, broker: EmbeddedBroker | None) -> None:
+    def __init__(self, stack: AsyncExitStack, broker: "Broker | None") -> None:
         self.broker = broker
         self.memory = MemoryNetwork(RUN)
         self._stack = stack
@@ -106,21 +113,108 @@ class Networks:
         return await self._stack.enter_async_context(mqtt)
 
 
-@pytest.fixture(
-    params=[
+@dataclass(frozen=True)
+class Given:
+    """A broker that was there before the tests, and stays."""
+
+    url: str
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 1883
+
+
+Broker = EmbeddedBroker | Given
+
+
+def given_url(config: pytest.Config) -> str | None:
+    """What `--broker-url` says."""
+    url: str | None = config.getoption("--broker-url")
+    return url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of `network` runs in memory and over each broker, or over the given one."""
+    if "network" not in metafunc.fixturenames:
+        return
+    kinds = [
         "memory",
         pytest.param("nats", marks=pytest.mark.broker),
         pytest.param("amqtt", marks=pytest.mark.broker),
         pytest.param("mosquitto", marks=pytest.mark.mosquitto),
     ]
-)
+    given = given_url(metafunc.config)
+    metafunc.parametrize("network", kinds if given is None else ["given"], indirect=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With a given broker, leave out what starts, kills or configures one of its own."""
+    if given_url(config) is None:
+        return
+    used = [item for item in items if _uses_given(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in used])
+    items[:] = used
+
+
+def _uses_given(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    return "network" in item.fixturenames or (
+        "broker" in item.fixturenames
+        and "start_broker" not in inspect.signature(item.obj).parameters
+    )
+
+
+@pytest.fixture
 async def network(
     request: pytest.FixtureRequest, start_broker: Callable[..., object]
 ) -> AsyncIterator[Networks]:
     """A run's network, of each kind."""
-    broker = None if request.param == "memory" else await start_broker(request.param)  # type: ignore[misc]  # awaitable.
+    broker: Broker | None
+    if request.param == "memory":
+        broker = None
+    elif request.param == "given":
+        broker = Given(given_url(request.config) or "")
+    else:
+        broker = await start_broker(request.param)  # type: ignore[misc]  # awaitable.
     async with AsyncExitStack() as stack:
         yield Networks(stack, broker)
+
+
+@pytest.fixture
+async def broker(request: pytest.FixtureRequest, start_broker: Callable[..., object]) -> Broker:
+    """The embedded NATS, or the given broker."""
+    given = given_url(request.config)
+    if given is not None:
+        return Given(given)
+    return await start_broker("nats")  # type: ignore[misc, no-any-return]  # awaitable.
+
+
+@pytest.fixture(autouse=True)
+async def own_topics(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """At a given broker each test has topics of its own, and leaves none behind."""
+    given = given_url(request.config)
+    if given is None:
+        yield
+        return
+    root = f"{topics.ROOT}/test-{secrets.token_hex(4)}"
+    monkeypatch.setattr(topics, "ROOT", root)
+    yield
+    retained: set[str] = set()
+    connector = MqttConnector(read_brokers(given))
+    connection = await connector.connect(
+        client_id=f"p2pfl-{secrets.token_hex(8)}",
+        handler=lambda incoming: retained.add(incoming.topic),
+        will=None,
+    )
+    await connection.subscribe({f"{root}/#": 1})
+    await asyncio.sleep(0.3)
+    for topic in sorted(retained):
+        await connection.publish(topic, b"", qos=1, retain=True)
+    await connection.close()
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +225,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def proxy(broker: EmbeddedBroker) -> AsyncIterator[Proxy]:
-    """A proxy in front of the embedded NATS."""
-    async with Proxy(broker.port) as entered:
+async def proxy(broker: Broker) -> AsyncIterator[Proxy]:
+    """A proxy in front of the broker."""
+    async with Proxy(broker.url) as entered:
         yield entered

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-import aiomqtt
 import numpy as np
 import pytest
 import trustme
@@ -219,7 +218,7 @@ async def test_garbage_is_counted_and_the_node_goes_on(broker: EmbeddedBroker) -
     async with two(broker.url, broker.url) as (a, b, life):
         a.publish(model(life, 1))
         await model_of_version(b, 1)
-        async with aiomqtt.Client("127.0.0.1", broker.port) as stranger:
+        async with Observer(broker.url) as stranger:
             for payload in (b"x", b"p2pf" + bytes(100), b"pP" + bytes(40), bytes(70_000)):
                 for topic in (
                     topics.head(RUN, "a"),
@@ -231,7 +230,7 @@ async def test_garbage_is_counted_and_the_node_goes_on(broker: EmbeddedBroker) -
                     topics.presence(RUN, "b"),
                     topics.letter(RUN, "b", "b"),
                 ):
-                    await stranger.publish(topic, payload, qos=1)
+                    await stranger._open.publish(topic, payload, retain=False)
         a.publish(model(life, 2))
         await model_of_version(b, 2)
         assert b.traffic.refused[A, "magic"] >= 4
