@@ -18,6 +18,7 @@ PACKET_BYTES_MIN: Final = 16 * 1024
 """Presence, heads and claims have some hundred bytes, a manifest as many as its experiment file."""
 
 _CONNACK: Final = 0x20
+_KEEPALIVE_S: Final = 10
 _DISCONNECT: Final = b"\xe0\x00"
 _MORE, _LOW = 0x80, 0x7F
 """Of a variable byte integer: another byte follows, and this one's value."""
@@ -69,40 +70,44 @@ async def greet(
     user: str | None = None,
     password: str | None = None,
 ) -> Greeting:
-    """Connect by MQTT 5, read the answer, and disconnect. Whether we are let in is not asked.
+    """Connect by MQTT 5, or else by 3.1.1, read the answer, and disconnect.
+
+    Whether we are let in is not asked.
 
     Raises:
-        OSError: nobody listens there, or its certificate is not trusted.
+        OSError: nobody listens or answers there, or its certificate is not trusted.
         TransportError: what answers is no MQTT broker.
     """
-    reader, writer = await asyncio.open_connection(host, port, ssl=context)
-    try:
-        writer.write(_connect(f"p2pfl-{secrets.token_hex(8)}", user, password))
+    for protocol in (5, 4):
+        reader, writer = await asyncio.open_connection(host, port, ssl=context)
         try:
+            writer.write(_connect(protocol, f"p2pfl-{secrets.token_hex(8)}", user, password))
             kind, answer = await _packet(reader)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return Greeting()
-        with contextlib.suppress(ConnectionError):
             writer.write(_DISCONNECT)
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    try:
-        if kind == _CONNACK:
-            return _read(answer)
-    except (IndexError, struct.error):
-        pass
-    raise TransportError(f"what answers at {host}:{port} is no MQTT broker: {answer[:32]!r}")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            continue
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        try:
+            if kind == _CONNACK:
+                return _read(answer)
+        except (IndexError, struct.error):
+            pass
+        raise TransportError(f"what answers at {host}:{port} is no MQTT broker: {answer[:32]!r}")
+    raise ConnectionResetError("it closes the connection without an answer")
 
 
-def _connect(client_id: str, user: str | None, password: str | None) -> bytes:
+def _connect(protocol: int, client_id: str, user: str | None, password: str | None) -> bytes:
     flags, payload = 0x02, _text(client_id)
     if user is not None:
         flags, payload = flags | 0x80, payload + _text(user)
     if password is not None:
         flags, payload = flags | 0x40, payload + _text(password)
-    body = _text("MQTT") + bytes([5, flags]) + struct.pack(">H", 10) + b"\x00" + payload
+    properties = b"\x00" if protocol == 5 else b""  # noqa: PLR2004 - MQTT 5.
+    head = _text("MQTT") + bytes([protocol, flags]) + struct.pack(">H", _KEEPALIVE_S)
+    body = head + properties + payload
     return b"\x10" + _length(len(body)) + body
 
 

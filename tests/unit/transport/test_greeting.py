@@ -12,13 +12,13 @@ from p2pfl.transport.mqtt import MqttTransport
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that reads one packet, says this, and hangs up."""
+async def answering(answer: bytes, to_3: bytes = b"") -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that reads one packet, says this (to MQTT 3.1.1 the second), and hangs up."""
     heard: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.read(1000))
-        writer.write(answer)
+        writer.write(answer if b"MQTT\x05" in heard[-1] else to_3)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -46,7 +46,6 @@ LIMITED = b"\x21\x00\x0a\x27\x00\x02\x00\x00\x12\x00\x02id\x26\x00\x01k\x00\x01v
     [
         (b"\x20\x02\x00\x01", Greeting()),
         (b"\x20\x03\x00\x84\x00", Greeting()),
-        (b"", Greeting()),
         (connack(b""), Greeting(speaks_5=True)),
         (connack(b"", code=0x87), Greeting(speaks_5=True)),
         (connack(LIMITED), Greeting(speaks_5=True, packet_bytes_max=131_072, qos_max=1)),
@@ -65,6 +64,19 @@ async def test_an_answer_tells_what_a_broker_speaks_and_can(
     assert heard[0][0] == 0x10
     assert b"\x00\x04MQTT\x05\xc2" in heard[0]
     assert heard[0].endswith(b"\x00\x03ann\x00\x04word")
+
+
+async def test_a_broker_that_hangs_up_on_mqtt_5_is_asked_again_in_3_1_1() -> None:
+    async with answering(b"", to_3=b"\x20\x02\x00\x00") as (port, heard):
+        assert await greet("127.0.0.1", port, context=None) == Greeting()
+    assert [packet[8] for packet in heard] == [5, 4]
+
+
+async def test_one_that_never_answers_cannot_be_reached() -> None:
+    async with answering(b"") as (port, _):
+        with pytest.raises(TransportError, match=f"{port} cannot be reached: it closes the conn"):
+            async with MqttTransport(f"mqtt://127.0.0.1:{port}", run="r-1", node="a"):
+                pass
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9, connack(b"\x27\x00")])
