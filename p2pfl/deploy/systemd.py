@@ -12,6 +12,14 @@ ETC: Final = "/etc/p2pfl"
 PROGRAM: Final = "/usr/local/p2pfl/bin/p2pfl"
 MOSQUITTO: Final = "/usr/sbin/mosquitto"
 
+SYSTEMD_MIN: Final = 247
+"""The first that hands secrets to units (LoadCredential): Debian 11, RHEL 9, Ubuntu 22.04."""
+
+_SECRETS: Final = "${CREDENTIALS_DIRECTORY}"
+"""Where a unit finds them. Its shorter name, %d, is known from 251 on only."""
+
+_NEEDS: Final = f"# Needs systemd {SYSTEMD_MIN} or newer (LoadCredential).\n"
+
 _HARDENED: Final = """\
 DynamicUser=yes
 NoNewPrivileges=yes
@@ -69,7 +77,7 @@ def _node_files(
 def _broker_unit(plan: Plan, unit: str, names: list[str], mosquitto: str) -> str:
     files = "\n".join(f"LoadCredential={name}:{_etc(plan, 'broker')}/{name}" for name in names)
     return f"""\
-[Unit]
+{_NEEDS}[Unit]
 Description=Broker of p2pfl run {plan.run}
 Wants=network-online.target
 After=network-online.target
@@ -78,7 +86,7 @@ After=network-online.target
 {files}
 StateDirectory=p2pfl/{unit}
 StateDirectoryMode=0700
-ExecStart={mosquitto} -c %d/mosquitto.conf
+ExecStart={mosquitto} -c {_SECRETS}/mosquitto.conf
 Restart=always
 RestartSec=2
 MemoryMax={256 + 8 * len(plan.nodes)}M
@@ -95,12 +103,12 @@ def _node_unit(plan: Plan, node: str, unit: str, port: int, program: str) -> str
     words = plan.node_words(
         node,
         folder=_etc(plan, node),
-        password_file="%d/password",  # noqa: S106 - a file's name
+        password_file=f"{_SECRETS}/password",
         checkpoints=_state(unit),
         health=("127.0.0.1", port),
     )
     return f"""\
-[Unit]
+{_NEEDS}[Unit]
 Description=Node {node} of p2pfl run {plan.run}
 Wants=network-online.target {unit}-health.timer
 After=network-online.target

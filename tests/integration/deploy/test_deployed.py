@@ -62,6 +62,18 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
     assert "'Restarts' in section" in done.stderr
 
 
+def test_the_units_say_which_systemd_they_need_and_name_nothing_that_is_newer(
+    tmp_path: Path,
+) -> None:
+    out = written(tmp_path)
+    texts = [(out / each / f"p2pfl-small-{each}.service").read_text() for each in ("broker", "n1")]
+    for text in texts:
+        assert text.startswith("# Needs systemd 247 or newer")
+        # %d, the short name of the folder of secrets, came with 251.
+        assert "%d" not in text
+        assert "${CREDENTIALS_DIRECTORY}/" in text
+
+
 def require(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
@@ -81,7 +93,7 @@ class Machine:
     def here(self, text: str, folder: str) -> str:
         """A line of a unit or of the broker's configuration, with this machine's places."""
         unit = f"p2pfl-small-{folder}"
-        text = text.replace("%d", str(self.out / folder))
+        text = text.replace("${CREDENTIALS_DIRECTORY}", str(self.out / folder))
         text = text.replace(f"/run/credentials/{unit}.service", str(self.out / folder))
         text = text.replace(f"/etc/p2pfl/small/{folder}", str(self.out / folder))
         text = text.replace(f"/var/lib/p2pfl/{unit}", str(self.state / folder))
