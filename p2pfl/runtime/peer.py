@@ -12,7 +12,7 @@ from p2pfl.runtime.cores import CoreShare
 from p2pfl.runtime.health import Health, Organs
 from p2pfl.runtime.keeper import Keeper
 from p2pfl.runtime.life import LINGER_S, Go, Life, NodeOutcome, Tell
-from p2pfl.runtime.recorder import Recorder
+from p2pfl.runtime.recorder import Recorder, check_recordable
 from p2pfl.runtime.rows import Report
 from p2pfl.runtime.transfers import transfers_told
 from p2pfl.runtime.worker import Pace, Worker
@@ -46,10 +46,12 @@ async def run_node(
 
     Raises:
         ConfigError, DataError: the experiment has no such node, or no data for it, or a checkpoint
-            that it cannot go on from.
+            that it cannot go on from, or it would be recorded on another device than the CPU.
         RefusedError: a living node has this id, or the run belongs to another experiment.
         TransportError: the connection is beyond repair.
     """
+    if record is not None:
+        check_recordable(experiment.config.runtime)
     place = experiment.place(node_id)
     node = place.node
     if trainer is None:

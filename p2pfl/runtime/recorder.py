@@ -10,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from p2pfl.config.schema import RuntimeConfig
 from p2pfl.config.write import config_to_mapping
 from p2pfl.errors import ConfigError
 from p2pfl.experiment import Experiment
@@ -29,6 +30,23 @@ from p2pfl.results.history import (
 from p2pfl.types import Vector
 
 _log: Final = logging.getLogger("p2pfl.runtime")
+
+
+def check_recordable(runtime: RuntimeConfig) -> None:
+    """Raises ConfigError where a node would train elsewhere than on the CPU: no bits to repeat."""
+    device = runtime.device
+    if device == "auto":
+        from p2pfl.learning.devices import best_device
+
+        device = best_device(device)
+    if device.partition(":")[0] != "cpu":
+        found = f"runtime.device is {runtime.device!r}"
+        if device != runtime.device:
+            found += f", here {device!r}"
+        raise ConfigError(
+            f"{found}, and only what the CPU computes can be repeated bit for bit: set"
+            ' runtime.device = "cpu", or leave --record out'
+        )
 
 
 class Recorder:

@@ -23,6 +23,7 @@ from p2pfl.results.record import RunResult
 from p2pfl.runtime.board import FAILED, LOST, STARTING, Board
 from p2pfl.runtime.jobs import Job, node_of, read_fault, read_legacy
 from p2pfl.runtime.processes import NodeProcesses, Processes
+from p2pfl.runtime.recorder import check_recordable
 from p2pfl.transport.broker import EmbeddedBroker, Engine
 from p2pfl.transport.manifest import Manifest
 from p2pfl.transport.words import Head, Word
@@ -51,7 +52,8 @@ _TIDY_S: Final = 5.0
 class RealRun:
     """A run on its way. Entering returns after the go; leaving ends every process.
 
-    `finish` waits for the end. Meanwhile nodes may be killed and started again.
+    `finish` waits for the end. Meanwhile nodes may be killed and started again. Raises ConfigError
+    where `record` is given and the experiment names another device than the CPU.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class RealRun:
         checkpoints: Path | None = None,
         processes: NodeProcesses | None = None,
     ) -> None:
+        if record is not None and processes is None:
+            check_recordable(experiment.config.runtime)
         config = experiment.config.broker
         self.experiment = experiment
         self.board = Board(experiment)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from p2pfl.config.load import config_from_mapping
+from p2pfl.config.schema import RuntimeConfig
 from p2pfl.errors import ConfigError, DataError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import (
@@ -44,7 +45,10 @@ from p2pfl.results.history import (
     vector_hash,
 )
 from p2pfl.results.read_history import find_histories, read_head, read_steps
-from p2pfl.runtime.recorder import Recorder
+from p2pfl.runtime.peer import run_node
+from p2pfl.runtime.recorder import Recorder, check_recordable
+from p2pfl.runtime.run import RealRun
+from p2pfl.transport.memory import MemoryNetwork, MemoryTransport
 from p2pfl.types import NodeId, Vector
 
 LIFE = Incarnation(2, 2**64 - 1)
@@ -303,6 +307,38 @@ def test_what_is_no_history_is_refused(content: bytes, complaint: str, tmp_path:
     file.write_bytes(content)
     with pytest.raises(DataError, match=complaint):
         read_head(file)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_a_run_on_another_device_than_the_cpu_cannot_be_recorded(
+    device: str, what: Experiment, tmp_path: Path
+) -> None:
+    elsewhere = what.replace(runtime=RuntimeConfig(device=device))
+    with pytest.raises(ConfigError) as refusal:
+        RealRun(elsewhere, record=tmp_path)
+    assert str(refusal.value) == (
+        f"runtime.device is {device!r}, and only what the CPU computes can be repeated bit for bit:"
+        ' set runtime.device = "cpu", or leave --record out'
+    )
+
+
+async def test_no_node_of_a_machine_of_its_own_can_either(what: Experiment, tmp_path: Path) -> None:
+    elsewhere = what.replace(runtime=RuntimeConfig(device="cuda"))
+    transport = MemoryTransport(MemoryNetwork("small-1"), node="n0")
+    with pytest.raises(ConfigError, match="leave --record out"):
+        await run_node(elsewhere, "n0", transport, record=tmp_path)
+
+
+@pytest.mark.parametrize("found", ["cuda", "cpu"])
+def test_the_device_of_auto_counts_as_what_it_is_here(
+    found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pfl.learning.devices.best_device", lambda _: found)
+    if found == "cpu":
+        check_recordable(RuntimeConfig(device="auto"))
+        return
+    with pytest.raises(ConfigError, match="is 'auto', here 'cuda', and only"):
+        check_recordable(RuntimeConfig(device="auto"))
 
 
 def test_a_folder_without_a_record_is_told_how_to_make_one(tmp_path: Path) -> None:
