@@ -241,6 +241,9 @@ class _MqttConnection:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await self._client.__aexit__(None, None, None)
+                # Why it broke, if it broke while nobody waited for that: fetched, or asyncio tells
+                # on some later day of a future whose exception was never retrieved.
+                await anext(self._client.messages)
         except (aiomqtt.MqttError, TimeoutError) as problem:
             _log.debug("disconnect: %s", problem)
 

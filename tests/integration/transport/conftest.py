@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -222,6 +223,22 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """On one machine, what is retained comes at once, and so does an answer to CONNECT."""
     monkeypatch.setattr("p2pfl.transport.probe._SETTLE_S", 0.1)
     monkeypatch.setattr("p2pfl.transport.mqtt._CONNECT_TIMEOUT_S", 2.0)
+
+
+@pytest.fixture(autouse=True)
+async def unheard() -> AsyncIterator[list[str]]:
+    """What asyncio tells of exceptions that nobody has fetched; nothing, after each test."""
+    told: list[str] = []
+
+    def hear(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        if "never retrieved" in str(context["message"]):
+            told.append(f"{context['message']}: {context.get('exception')!r}")
+        loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(hear)
+    yield told
+    gc.collect()
+    assert not told
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What goes wrong between real nodes and brokers, and how it ends."""
 
 import asyncio
+import gc
 import logging
 import time
 import tracemalloc
@@ -145,6 +146,31 @@ async def test_a_broken_connection_is_told_to_the_peers(
                 if isinstance(event, Received) and isinstance(event.message, Presence):
                     break
         assert (event.message.incarnation, event.message.state) == (life, PresenceState.JOINING)
+
+
+async def test_a_connection_that_breaks_while_nobody_waits_for_it_leaves_no_word_behind(
+    proxy: Proxy, unheard: list[str]
+) -> None:
+    async with Observer(proxy.url) as observer:
+        await observer.read_manifest(RUN)
+        proxy.cut()
+        await asyncio.sleep(0.2)
+    del observer
+    gc.collect()
+    assert unheard == []
+
+
+async def test_one_that_breaks_at_work_leaves_none_either(
+    proxy: Proxy, broker: EmbeddedBroker, unheard: list[str]
+) -> None:
+    async with two(proxy.url, broker.url) as (a, b, life):
+        for version in (1, 2):
+            a.publish(model(life, version))
+            await asyncio.sleep(0.1)
+            proxy.cut()
+    del a, b
+    gc.collect()
+    assert unheard == []
 
 
 async def test_the_newest_model_wins_at_the_sender(broker: EmbeddedBroker) -> None:
