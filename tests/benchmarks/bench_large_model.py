@@ -14,10 +14,12 @@ from typing import Final
 
 import psutil
 from results import Column, Table, conditions, keep
-from slow_link import SlowLink
 
 import p2pfl
 from p2pfl.config.write import config_to_toml
+
+sys.path.append(str(Path(__file__).parents[1]))
+from support.forwarder import Forwarder
 
 WIDTH: Final = 4_950
 """Hidden units of two layers: 64 w + w w + 10 w and biases are 25 million."""
@@ -109,7 +111,7 @@ async def measured(
         file.write_text(experiment_text(width, time_s, codec, local_steps=local_steps))
         broker = await stack.enter_async_context(p2pfl.EmbeddedBroker())
         links = [
-            await stack.enter_async_context(SlowLink(broker.port, bytes_per_s=bytes_per_s))
+            await stack.enter_async_context(Forwarder(broker.port, bytes_per_s=bytes_per_s))
             for _ in range(2)
         ]
         pair = await asyncio.gather(

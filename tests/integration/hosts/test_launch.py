@@ -82,7 +82,7 @@ def _set_up(hosts: Hosts, folder: Path) -> Site:
     (folder / "known_hosts").write_text(known)
     url = hosts.start_broker(folder)
     if not delays:
-        script = str(ROOT / "tests" / "support" / "slow_link.py")
+        script = str(ROOT / "tests" / "support" / "forwarder.py")
         target, slow = f"{BROKER_ADDRESS}:1883", f"{BROKER_ADDRESS}:1884"
         hosts.start_script("broker", script, slow, target, "0.01", "0.001")
         url = url.replace("1883", "1884")

@@ -1,18 +1,16 @@
 """One network per test: in memory, or a broker of each kind, or the one of --broker-url."""
 
 import asyncio
-import contextlib
 import gc
 import inspect
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
+from support.forwarder import Forwarder
 
 from p2pfl.codec.tensors import Dtype
 from p2pfl.transport import topics
@@ -25,72 +23,6 @@ from p2pfl.transport.mqtt import MqttConnector, MqttTransport
 RUN = "demo-1a2b"
 
 Enter = Callable[..., object]
-
-
-class Proxy:
-    """Forwards to a broker's port; `bytes_per_s` bounds what flows towards the clients."""
-
-    def __init__(self, url: str) -> None:
-        self.bytes_per_s: float | None = None
-        self.accepting = True
-        self._target = urlsplit(url)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=65536)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.cut()
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-        await asyncio.sleep(0.05)
-
-    @property
-    def url(self) -> str:
-        assert self._server is not None
-        user, at, _ = self._target.netloc.rpartition("@")
-        return f"mqtt://{user}{at}127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    def cut(self) -> None:
-        """Break every connection, as a dying network does."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.accepting:
-            writer.transport.abort()
-            return
-        try:
-            up_reader, up_writer = await asyncio.open_connection(
-                self._target.hostname, self._target.port or 1883, limit=65536
-            )
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, up_writer}
-        await asyncio.gather(
-            self._pump(reader, up_writer, slow=False), self._pump(up_reader, writer, slow=True)
-        )
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-                if slow and self.bytes_per_s is not None:
-                    await asyncio.sleep(len(data) / self.bytes_per_s)
-        writer.transport.abort()
 
 
 class Networks:
@@ -242,7 +174,7 @@ async def unheard() -> AsyncIterator[list[str]]:
 
 
 @pytest.fixture
-async def proxy(broker: Broker) -> AsyncIterator[Proxy]:
-    """A proxy in front of the broker."""
-    async with Proxy(broker.url) as entered:
+async def proxy(broker: Broker) -> AsyncIterator[Forwarder]:
+    """In front of the broker."""
+    async with Forwarder(broker.url) as entered:
         yield entered

@@ -8,11 +8,11 @@ import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
 import trustme
+from support.forwarder import Forwarder
 
 from p2pfl.errors import ConfigError, RefusedError, TransportError
 from p2pfl.messages import (
@@ -31,19 +31,6 @@ from p2pfl.transport.manifest import Manifest
 from p2pfl.transport.mqtt import MqttTransport, Observer
 from p2pfl.transport.reader import Mode
 from p2pfl.types import NodeId
-
-
-class Proxy(Protocol):
-    """See conftest."""
-
-    bytes_per_s: float | None
-    accepting: bool
-
-    @property
-    def url(self) -> str: ...
-
-    def cut(self) -> None: ...
-
 
 StartBroker = Callable[..., Awaitable[EmbeddedBroker]]
 
@@ -131,7 +118,7 @@ async def test_all_comes_back_when_the_broker_is_killed_and_started_again(
 
 
 async def test_a_broken_connection_is_told_to_the_peers(
-    broker: EmbeddedBroker, proxy: Proxy
+    broker: EmbeddedBroker, proxy: Forwarder
 ) -> None:
     async with two(proxy.url, broker.url) as (_, b, life):
         proxy.accepting = False
@@ -149,7 +136,7 @@ async def test_a_broken_connection_is_told_to_the_peers(
 
 
 async def test_a_connection_that_breaks_while_nobody_waits_for_it_leaves_no_word_behind(
-    proxy: Proxy, unheard: list[str]
+    proxy: Forwarder, unheard: list[str]
 ) -> None:
     async with Observer(proxy.url) as observer:
         await observer.read_manifest(RUN)
@@ -161,7 +148,7 @@ async def test_a_connection_that_breaks_while_nobody_waits_for_it_leaves_no_word
 
 
 async def test_one_that_breaks_at_work_leaves_none_either(
-    proxy: Proxy, broker: EmbeddedBroker, unheard: list[str]
+    proxy: Forwarder, broker: EmbeddedBroker, unheard: list[str]
 ) -> None:
     async with two(proxy.url, broker.url) as (a, b, life):
         for version in (1, 2):
@@ -183,7 +170,7 @@ async def test_the_newest_model_wins_at_the_sender(broker: EmbeddedBroker) -> No
 
 
 async def test_a_slow_reader_pulls_the_newest_and_is_never_torn(
-    broker: EmbeddedBroker, proxy: Proxy
+    broker: EmbeddedBroker, proxy: Forwarder
 ) -> None:
     """400 KB models 50 times a second, through a link of 8 MB/s."""
     async with two(broker.url, proxy.url) as (a, b, life):
@@ -309,7 +296,7 @@ async def test_models_travel_over_tls_and_strangers_are_refused(
 
 
 async def test_a_node_that_died_is_replaced_and_a_living_one_is_not(
-    broker: EmbeddedBroker, proxy: Proxy
+    broker: EmbeddedBroker, proxy: Forwarder
 ) -> None:
     """The dead one's presence still says `joining`: nobody answers for it."""
     async with AsyncExitStack() as stack:
