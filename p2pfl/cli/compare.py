@@ -60,20 +60,34 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: the file, a setting or an algorithm's name is wrong.
+        TransportError, KeyboardInterrupt: it broke off; what was finished is written and shown.
     """
-    from p2pfl.comparison.table import table_of
-
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds {arguments.seeds}: allowed: at least 1")
     experiment = read_experiment(arguments)
     names = _algorithms(arguments)
     first = experiment.config.seed
     seeds = range(first, first + arguments.seeds)
-    if arguments.real:
-        results = _for_real(arguments, experiment, names, seeds)
-    else:
-        results = _simulated(experiment, names, seeds)
-    page = _write(results, experiment.config.name, arguments.out)
+    if not arguments.real:
+        _tell(_simulated(experiment, names, seeds), experiment.config.name, arguments)
+        return 0
+    runs = _runs(experiment, names, seeds)
+    results: list[RunResult] = []
+    try:
+        asyncio.run(_run_all(arguments, experiment, runs, results))
+    finally:
+        if results:
+            _tell(results, experiment.config.name, arguments)
+        if len(results) < len(runs):
+            _tell_missing(runs[len(results) :])
+    return 0
+
+
+def _tell(results: Sequence["RunResult"], name: str, arguments: argparse.Namespace) -> None:
+    """Write all that they came to, and show the table."""
+    from p2pfl.comparison.table import table_of
+
+    page = _write(results, name, arguments.out)
     table = table_of(results)
     if speaks_json():
         from p2pfl.comparison.render import json_text
@@ -87,7 +101,13 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_table(table)
         sys.stdout.write(f"\nreport: {page}\n")
-    return 0
+
+
+def _tell_missing(runs: Sequence["Experiment"]) -> None:
+    """Name what was not finished when it broke off."""
+    names = [f"{one.label} (seed {one.config.seed})" for one in runs]
+    text = f"broken off; not finished: {', '.join(names)}"
+    say("note", text, level="warning", stream="stderr", message=text)
 
 
 def show_table(table: "ComparisonTable") -> None:
@@ -144,43 +164,45 @@ def _simulated(
     ]
 
 
-def _for_real(
+def _runs(
+    experiment: "Experiment", names: Sequence[str] | None, seeds: Sequence[int]
+) -> list["Experiment"]:
+    from p2pfl.comparison.side_by_side import variants
+
+    return [one for seed in seeds for one in variants(experiment.replace(seed=seed), names)]
+
+
+async def _run_all(
     arguments: argparse.Namespace,
     experiment: "Experiment",
-    names: Sequence[str] | None,
-    seeds: Sequence[int],
-) -> list["RunResult"]:
-    """One after the other, over one broker: side by side they would slow each other down."""
-    from p2pfl.comparison.side_by_side import variants
+    runs: Sequence["Experiment"],
+    results: list["RunResult"],
+) -> None:
+    """One after the other, over one broker: side by side they would slow each other down.
+
+    Each result is put into `results` as its run ends, in order.
+    """
     from p2pfl.runtime.run import RealRun
     from p2pfl.transport.broker import EmbeddedBroker
 
     config = experiment.config.broker
-    given, password = arguments.broker or config.url, password_of(arguments)
-    runs = [one for seed in seeds for one in variants(experiment.replace(seed=seed), names)]
-
-    async def run_all() -> list["RunResult"]:
-        results = []
-        async with AsyncExitStack() as stack:
-            url = given
-            if not url:
-                broker = EmbeddedBroker(arguments.engine or config.engine)
-                url = (await stack.enter_async_context(broker)).url
-            for one in runs:
-                text = f"{one.label}, seed {one.config.seed}, for real at {url}"
-                say(*("begun", text), stream="stderr", algorithm=one.label, seed=one.config.seed)
-                with run_watcher() as watcher:
-                    async with RealRun(
-                        one,
-                        broker_url=url,
-                        password=password,
-                        ca_file=arguments.ca_file,
-                        watcher=watcher,
-                    ) as real:
-                        results.append(await real.finish())
-        return results
-
-    return asyncio.run(run_all())
+    url, password = arguments.broker or config.url, password_of(arguments)
+    async with AsyncExitStack() as stack:
+        if not url:
+            broker = EmbeddedBroker(arguments.engine or config.engine)
+            url = (await stack.enter_async_context(broker)).url
+        for one in runs:
+            text = f"{one.label}, seed {one.config.seed}, for real at {url}"
+            say(*("begun", text), stream="stderr", algorithm=one.label, seed=one.config.seed)
+            with run_watcher() as watcher:
+                async with RealRun(
+                    one,
+                    broker_url=url,
+                    password=password,
+                    ca_file=arguments.ca_file,
+                    watcher=watcher,
+                ) as real:
+                    results.append(await real.finish())
 
 
 def _write(results: Sequence["RunResult"], name: str, out: Path) -> Path:

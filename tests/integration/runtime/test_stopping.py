@@ -126,6 +126,41 @@ async def test_a_run_that_is_broken_off_ends_within_seconds_and_writes_what_it_c
     assert str(folder) in out.decode()
 
 
+async def test_a_comparison_that_is_broken_off_writes_what_was_finished_and_names_the_rest(
+    start: Started, tmp_path: Path
+) -> None:
+    file, out = written(tmp_path, stop={"time_s": 1.5}), tmp_path / "runs"
+    words = ("compare", file, "--real", "--algorithms", "dpsgd,fedavg", "--out", str(out))
+    process = await start(*words, "--log-format", "json")
+    await said(process, '"algorithm": "D-PSGD')
+    await said(process, '"event": "progress"')
+    os.killpg(process.pid, signal.SIGTERM)
+    async with asyncio.timeout(20.0):
+        lines, _ = await process.communicate()
+    assert process.returncode == 143
+    *_, result, note, ended = (json.loads(line) for line in lines.splitlines())
+    assert [row["title"] for row in result["table"]["rows"]] == ["PullMix"]
+    assert note["message"] == "broken off; not finished: D-PSGD (seed 0), FedAvg (seed 0)"
+    assert (ended["event"], ended["exit_code"]) == ("ended", 143)
+    (compared,) = out.iterdir()
+    assert sorted(each.name for each in compared.iterdir()) == ["pull_mix-seed0", "report.html"]
+    assert read_run(compared / "pull_mix-seed0").nodes[0].steps > 0
+
+
+async def test_one_in_which_nothing_was_finished_writes_nothing(
+    start: Started, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    process = await start("compare", written(tmp_path), "--real", "--out", str(out))
+    await said(process, "training")
+    os.killpg(process.pid, signal.SIGINT)
+    async with asyncio.timeout(20.0):
+        _, errors = await process.communicate()
+    assert process.returncode == 130
+    assert errors.decode().splitlines()[-2].startswith("broken off; not finished: PullMix")
+    assert not exists(out)
+
+
 def until_seen(pid: int, number: signal.Signals) -> None:
     """Wait until a signal is no longer pending: two before that are one."""
     status, pending = Path(f"/proc/{pid}/status"), True
