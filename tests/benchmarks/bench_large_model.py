@@ -164,7 +164,7 @@ def main() -> None:
             measured(
                 width=WIDTH // 10 if quick else WIDTH,
                 time_s=20.0 if quick else 240.0,
-                bytes_per_s=LINK_BYTES_PER_S / (100 if quick else 1),
+                bytes_per_s=LINK_BYTES_PER_S / (10 if quick else 1),
                 codec=codec,
                 # The sizing rule: a period is no shorter than a model's time on the link.
                 local_steps=1 if quick else 40,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from apart import measure_apart, this_script
+from apart import measure_apart
 from results import Column, Table, conditions, keep
 
 import p2pfl
@@ -19,18 +19,18 @@ SAMPLES: Final = 120_000
 NODES: Final = 8
 
 
-def learn(folder: Path) -> None:
-    """Run eight nodes on the file in this folder for some seconds, for real."""
+def learn(folder: Path, nodes: int, seconds: float) -> None:
+    """Run so many nodes on the file in this folder for so many seconds, for real."""
     experiment = p2pfl.Experiment(
         p2pfl.ExperimentConfig(
             name="memory",
-            topology=p2pfl.Topology(kind="ring", nodes=NODES),
+            topology=p2pfl.Topology(kind="ring", nodes=nodes),
             data=p2pfl.Data(kind="npz", folder=str(folder / "data.npz")),
             model=p2pfl.Model(kind="softmax"),
             training=p2pfl.Training(learning_rate=0.01, local_steps=1),
             compute=p2pfl.Compute(step_s=0.05),
             evaluation=p2pfl.Evaluation(every_s=10.0, samples=500),
-            stop=p2pfl.Stop(time_s=5.0),
+            stop=p2pfl.Stop(time_s=seconds),
         )
     )
     result = p2pfl.run_experiment(experiment)
@@ -46,10 +46,14 @@ def write_data(folder: Path, samples: int) -> float:
     return (folder / "data.npz").stat().st_size / 2**20
 
 
-def measured(folder: Path, *, cache: str) -> dict[str, float]:
+def measured(
+    folder: Path, *, cache: str, nodes: int = NODES, seconds: float = 5.0
+) -> dict[str, float]:
     """A run with this folder for the cache, in processes of its own."""
     return measure_apart(
-        this_script("job", str(folder)), timeout_s=300.0, environment={"XDG_CACHE_HOME": cache}
+        [sys.executable, __file__, "job", str(folder), str(nodes), str(seconds)],
+        timeout_s=300.0,
+        environment={"XDG_CACHE_HOME": cache},
     )
 
 
@@ -74,6 +78,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["job"]:
-        learn(Path(sys.argv[2]))
+        learn(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
     else:
         main()

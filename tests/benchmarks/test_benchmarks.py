@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import apart
+import bench_memory
 import bench_peers
 import bench_servers
 import bench_trainers
@@ -91,6 +93,21 @@ def test_an_answer_comes_with_the_memory_of_its_process() -> None:
 def test_what_came_to_nothing_is_one_reason(code: str, reason: str) -> None:
     with pytest.raises(FailedError, match=reason):
         measure_apart([sys.executable, "-c", code], timeout_s=1)
+
+
+@pytest.mark.broker
+def test_data_that_is_mapped_takes_less_than_a_copy_for_each_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "LOOK_S", 0.15)
+    size_mib = bench_memory.write_data(tmp_path, 15_000)
+    each, mapped = (
+        bench_memory.measured(tmp_path, cache=cache, nodes=4, seconds=1.0)
+        for cache in ("/dev/null", str(tmp_path))
+    )
+    assert min(each["steps"], mapped["steps"]) > 0
+    # Of four copies, less what is no data of the run's own, three fall away.
+    assert each["family_mib"] - mapped["family_mib"] > size_mib / 2
 
 
 # ------------------------------------------------------------ the peers' job
