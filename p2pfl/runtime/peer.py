@@ -45,19 +45,18 @@ async def run_node(
     `company`: whom it waits for before it starts, without `go`. `health`: told how the node is.
 
     Raises:
-        ConfigError, DataError: the experiment has no such node, or no data for it, or a checkpoint
-            that it cannot go on from, or it would be recorded on another device than the CPU.
+        ConfigError, DataError: the experiment has no such node, or no data for it; it cannot go on
+            from its checkpoint, or be recorded on this device.
         RefusedError: a living node has this id, or the run belongs to another experiment.
         TransportError: the connection is beyond repair.
     """
     if record is not None:
         check_recordable(experiment.config.runtime)
     place = experiment.place(node_id)
-    node = place.node
     if trainer is None:
         trainer = await asyncio.to_thread(_trainer_of, experiment, place)
-    config = experiment.config
-    machine = experiment.make_node(node, run=transport.run, trainer=trainer, x0=trainer.initial())
+    node, config, x0 = place.node, experiment.config, trainer.initial()
+    machine = experiment.make_node(node, run=transport.run, trainer=trainer, x0=x0)
     # A record is repeated by the loop, whose bits are those of one thread.
     cores = CoreShare(config.runtime.threads if record is None else 1)
     pace = Pace(config.compute, seed=config.seed, node=node)
