@@ -26,7 +26,7 @@ def sweep(
     values: Mapping[str, Sequence[object]],
     *,
     seeds: Sequence[int] | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> Sweep:
     """Simulate every combination of `values`, as in `{"network.loss": [0.0, 0.1]}`, side by side.
@@ -42,7 +42,7 @@ def sweep(
     if folder is None:
         home = new_sweep_folder(Path("runs"), grid)
     else:
-        home = SweepFolder(folder)
+        home = SweepFolder(Path(folder))
         home.check(grid)
     return run_sweep(grid, home, LocalWorkers(jobs, log=home.path / WORKERS_LOG))
 

@@ -133,6 +133,11 @@ class Fleet:
         """Whether it lives on a host that is there now."""
         return key in self.pids and self._homes[node_of(key)].there
 
+    async def score(self, job: Job) -> float | None:
+        """None: the machine that launches needs neither torch nor data."""
+        del job
+        return None
+
     def warm(self, job: Job) -> None:
         """Let every host load what its nodes will need."""
         for host in self.hosts:

@@ -28,7 +28,9 @@ _FOOT: Final = (
 _DRIVERS: Final = {"simulation": "simulated", "runtime": "run for real"}
 
 
-def write_report(results: Sequence[RunResult], file: Path, *, title: str | None = None) -> Path:
+def write_report(
+    results: Sequence[RunResult], file: str | Path, *, title: str | None = None
+) -> Path:
     """Write the page of these runs, whole or not at all, and return its path.
 
     It needs no network: pictures, fonts and rules are its own or the reader's system's.
@@ -37,6 +39,7 @@ def write_report(results: Sequence[RunResult], file: Path, *, title: str | None 
         ConfigError: the file cannot be written.
         DataError: there is no run, or one that was never evaluated.
     """
+    file = Path(file)
     content = report_html(results, title=title)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
     try:

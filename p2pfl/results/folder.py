@@ -68,7 +68,7 @@ class _Head:
     versions: Mapping[str, str]
 
 
-def new_run_folder(root: Path, name: str) -> Path:
+def new_run_folder(root: str | Path, name: str) -> Path:
     """A new empty folder `root/<name>-<date>-<time>`; never one that is there already.
 
     Raises:
@@ -76,7 +76,7 @@ def new_run_folder(root: Path, name: str) -> Path:
     """
     stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     for number in count(1):
-        folder = root / (stem if number == 1 else f"{stem}-{number}")
+        folder = Path(root) / (stem if number == 1 else f"{stem}-{number}")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -95,11 +95,12 @@ def write_experiment(config: ExperimentConfig, folder: Path) -> None:
     _write(folder / EXPERIMENT, config_to_toml(config).encode())
 
 
-def write_run(result: RunResult, folder: Path, *, layout: Layout = ()) -> None:
+def write_run(result: RunResult, folder: str | Path, *, layout: Layout = ()) -> None:
     """Write the run into `folder`, each file whole or not at all, the summary last.
 
     `layout` goes into the models' metadata, so that others can cut the vectors into tensors.
     """
+    folder = Path(folder)
     with suppress(FileNotFoundError):
         (folder / SUMMARY).unlink()
     write_experiment(result.config, folder)
@@ -134,7 +135,7 @@ def write_run(result: RunResult, folder: Path, *, layout: Layout = ()) -> None:
     _write(folder / SUMMARY, f"{text}\n".encode())
 
 
-def read_run(folder: Path, *, models: bool = True) -> RunResult:
+def read_run(folder: str | Path, *, models: bool = True) -> RunResult:
     """The run in a folder, as it was written; the nodes' own x (`public`) are not kept.
 
     Without `models` these stay on disk: pictures and tables need none.
@@ -142,6 +143,7 @@ def read_run(folder: Path, *, models: bool = True) -> RunResult:
     Raises:
         DataError: the folder is no run, or one that never ended or was damaged.
     """
+    folder = Path(folder)
     head, totals = _read_summary(folder)
     try:
         config = load_config(folder / EXPERIMENT)

@@ -109,6 +109,8 @@ class Board:
         self.run = ""
         self.url = ""
         self.notes: list[str] = []
+        self.accuracy_average_model: float | None = None
+        """Of the mean of the final models, once it is scored."""
         self.traces: list[str] = []
         """Tracebacks of nodes that crashed."""
         self.now_s = 0.0
@@ -210,18 +212,23 @@ class Board:
         """The network at the end, from what the nodes left behind."""
         samples = [s for s in self.final_samples(duration_s) if s is not None]
         totals = [s.totals() for s in self.standings.values()]
-        publics = [
-            s.legacy.public
-            for s in self.standings.values()
-            if s.legacy is not None and s.role == "node"
-        ]
+        publics = [one.public for one in self.heirs.values()]
         return network_sample(
             samples,
             at_s=duration_s,
-            accuracy_average_model=None,
+            accuracy_average_model=self.accuracy_average_model,
             distance=consensus_distance(publics) if publics else None,
             endpoint_bytes=[t.out_bytes + t.in_bytes for t in totals],
         )
+
+    @property
+    def heirs(self) -> dict[NodeId, Legacy]:
+        """What learners left behind."""
+        return {
+            s.node: s.legacy
+            for s in self.standings.values()
+            if s.legacy is not None and s.role == "node"
+        }
 
     def final_samples(self, duration_s: float) -> list[NodeSample]:
         """Each learner's last state; of one that is gone, the last that was heard."""
@@ -260,11 +267,7 @@ class Board:
             if r.sample.at_s < duration_s and r.phase != "ended"
         ]
         samples.sort(key=lambda sample: sample.at_s)
-        heirs = {
-            s.node: s.legacy
-            for s in self.standings.values()
-            if s.legacy is not None and s.role == "node"
-        }
+        heirs = self.heirs
         return RunResult(
             name=config.name,
             label=experiment.label,

@@ -58,6 +58,8 @@ class Job:
     """Where this machine's data lies; empty: as the experiment says."""
     among: Sequence[str] = ()
     """All nodes of this machine, to which data of its own is dealt."""
+    model: str = ""
+    """A model's file, to be scored with the node's data instead of living the node's life."""
     stays: bool = False
     """`work` is still wanted when all processes have ended: somebody else removes it."""
 
@@ -188,6 +190,11 @@ def read_fault(work: Path, key: str) -> Fault:
 def log_file(work: Path, key: str) -> Path:
     """Where this life's output goes."""
     return work / f"{key}.log"
+
+
+def model_score_file(job: Job) -> Path:
+    """Where the accuracy of the job's model goes."""
+    return Path(job.work) / f"{job.key}.score"
 
 
 def node_of(key: str) -> NodeId:

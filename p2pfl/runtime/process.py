@@ -10,6 +10,7 @@ from typing import Final
 
 from p2pfl.errors import ConfigError, DataError, TransportError
 from p2pfl.exit_codes import ExitCode, code_of
+from p2pfl.runtime.average import score
 from p2pfl.runtime.health import health_port
 from p2pfl.runtime.health_server import served_health
 from p2pfl.runtime.jobs import Job, Legacy, write_fault, write_legacy
@@ -27,6 +28,9 @@ def main(job: Job) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     work = Path(job.work)
     try:
+        if job.model:
+            score(job)
+            return ExitCode.DONE
         outcome = asyncio.run(_live(job))
     except (ConfigError, DataError, TransportError) as problem:
         write_fault(work, job.key, problem)
@@ -37,7 +41,7 @@ def main(job: Job) -> int:
         _log.exception("node %s failed", job.node)
         write_fault(work, job.key, fault)
         return ExitCode.CRASHED
-    score = outcome.score
+    final = outcome.score
     write_legacy(
         work,
         job.key,
@@ -45,9 +49,9 @@ def main(job: Job) -> int:
             totals=outcome.totals,
             served=outcome.served,
             public=outcome.public,
-            loss=math.nan if score is None else score.loss,
-            accuracy=None if score is None else score.accuracy,
-            per_class=() if score is None else score.per_class,
+            loss=math.nan if final is None else final.loss,
+            accuracy=None if final is None else final.accuracy,
+            per_class=() if final is None else final.per_class,
             duration_s=outcome.duration_s,
             slept_s=outcome.slept_s,
             missed_s=outcome.missed_s,

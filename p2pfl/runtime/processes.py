@@ -9,10 +9,14 @@ from contextlib import suppress
 from typing import Final, Protocol, Self
 
 from p2pfl.errors import TransportError
+from p2pfl.runtime.average import read_accuracy
 from p2pfl.runtime.jobs import Job
 
 EXIT_WAIT_S: Final = 30.0
 """After the word `end`: a last training and a last evaluation, and the models' way to disk."""
+
+SCORE_S: Final = 20.0
+"""A model that is not scored by then has no accuracy."""
 
 _STOP_S: Final = 8.0
 _LINE_BYTES: Final = 1 << 20
@@ -56,6 +60,10 @@ class NodeProcesses(Protocol):
         """Start a node's process; its pid."""
         ...
 
+    async def score(self, job: Job) -> float | None:
+        """The accuracy of the job's model; None where that cannot be had here, or has none."""
+        ...
+
     def kill(self, key: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to one life's process, if it lives."""
         ...
@@ -75,6 +83,7 @@ class Processes:
         self._nursery: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._started: dict[str, asyncio.Future[int]] = {}
+        self._scoring: dict[str, asyncio.Event] = {}
 
     def __repr__(self) -> str:
         return f"Processes({', '.join(f'{key}: {pid}' for key, pid in self.pids.items())})"
@@ -131,6 +140,16 @@ class Processes:
         self._say({"start": json.loads(job.encode())})
         return int(await started)
 
+    async def score(self, job: Job) -> float | None:
+        """The accuracy of the job's model, from a process of its own; None: it came to nothing."""
+        ended = self._scoring[job.key] = asyncio.Event()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SCORE_S):
+                await self.start(job)
+                await ended.wait()
+        self.kill(job.key)
+        return read_accuracy(job)
+
     def kill(self, key: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to one life's process, if it lives."""
         self._say({"signal": key, "number": int(number)})
@@ -151,10 +170,16 @@ class Processes:
                 self.pids[key] = answer["pid"]
                 self._started.pop(key).set_result(answer["pid"])
             else:
-                self.pids.pop(answer["ended"], None)
-                self.ends.put_nowait((answer["ended"], answer["status"]))
+                self._bury(answer["ended"], answer["status"])
         for future in self._started.values():
             future.set_exception(TransportError("the process that starts the nodes has ended"))
         for key in list(self.pids):
-            self.ends.put_nowait((key, -signal.SIGKILL))
-        self.pids.clear()
+            self._bury(key, -signal.SIGKILL)
+
+    def _bury(self, key: str, status: int) -> None:
+        self.pids.pop(key, None)
+        scoring = self._scoring.pop(key, None)
+        if scoring is None:
+            self.ends.put_nowait((key, status))
+        else:
+            scoring.set()

@@ -8,6 +8,7 @@ import contextlib
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -20,6 +21,7 @@ from p2pfl.exit_codes import ExitCode
 from p2pfl.experiment import Experiment
 from p2pfl.messages import ModelMessage
 from p2pfl.results.record import RunResult
+from p2pfl.runtime.average import write_mean
 from p2pfl.runtime.board import FAILED, LOST, STARTING, Board
 from p2pfl.runtime.jobs import Job, node_of, read_fault, read_legacy
 from p2pfl.runtime.processes import NodeProcesses, Processes
@@ -156,8 +158,18 @@ class RealRun:
                 await self._until(waited_enough)
         if not self._kill_the_rest():
             await self._tidy()
+        if reason == "finished":
+            await self._score_average()
         self._look()
         return self.board.result(duration_s=duration_s, wall_s=perf_counter() - self._begun_s)
+
+    async def _score_average(self) -> None:
+        """Score the mean of the final models, where they know an accuracy."""
+        heirs = self.board.heirs
+        if heirs and all(one.accuracy is not None for one in heirs.values()):
+            mean = write_mean(self._work, [one.public for one in heirs.values()])
+            job = replace(self._job(next(iter(heirs)), 0), model=str(mean))
+            self.board.accuracy_average_model = await self.processes.score(job)
 
     def _kill_the_rest(self) -> bool:
         """Kill who did not end; whether some cannot be reached, and must still find the end."""

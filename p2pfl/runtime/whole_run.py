@@ -20,8 +20,8 @@ def run_experiment(
     password: str | None = None,
     ca_file: str | None = None,
     watcher: Watcher | None = None,
-    record: Path | None = None,
-    checkpoints: Path | None = None,
+    record: str | Path | None = None,
+    checkpoints: str | Path | None = None,
     broken_off: Callable[[RunResult], None] | None = None,
     processes: NodeProcesses | None = None,
 ) -> RunResult:
@@ -47,8 +47,8 @@ def run_experiment(
             password=password,
             ca_file=ca_file,
             watcher=watcher,
-            record=record,
-            checkpoints=checkpoints,
+            record=None if record is None else Path(record),
+            checkpoints=None if checkpoints is None else Path(checkpoints),
             processes=processes,
         ) as run:
             try:

@@ -86,6 +86,8 @@ async def test_four_processes_learn_the_digits(engine: Engine) -> None:
     assert result.final.accuracy_mean > 0.5
     assert result.staleness_max <= result.staleness_bound
     assert result.final.consensus_distance is not None
+    assert result.final.accuracy_average_model is not None
+    assert result.final.accuracy_average_model > 0.5
     assert len(result.served) == len(result.public) == 4
     assert result.final.bytes_total > 4 * 50 * 4 * result.dimension
 
@@ -109,6 +111,7 @@ async def test_a_synchronous_run_over_a_broker_is_bit_equal_to_the_simulated_one
     for node in what.learners:
         assert np.array_equal(real.public[node], virtual.public[node])
         assert np.array_equal(real.served[node], virtual.served[node])
+    assert real.final.accuracy_average_model == virtual.final.accuracy_average_model is not None
 
 
 @pytest.mark.broker

@@ -157,3 +157,9 @@ def test_a_damaged_run_is_refused_with_the_file(
     with pytest.raises(DataError) as refused:
         read_run(tmp_path)
     assert sentence in str(refused.value)
+
+
+def test_folders_may_be_named_by_plain_words(make_result: MakeResult, tmp_path: Path) -> None:
+    folder = new_run_folder(str(tmp_path), "run")
+    write_run(make_result(), str(folder))
+    assert read_run(str(folder)).name == make_result().name
