@@ -18,7 +18,7 @@ topology = { kind = "complete", nodes = 3 }
 model = { kind = "mlp", hidden = [16] }
 training = { learning_rate = 0.1, local_steps = 5 }
 compute = { step_s = 0.01 }
-stop = { time_s = 22.0 }
+stop = { time_s = 32.0 }
 evaluation = { every_s = 2.0 }
 """
 
@@ -118,7 +118,7 @@ async def test_a_second_and_a_third_party_join_by_one_line_with_data_of_their_ow
 
 async def test_a_false_token_and_unknown_code_are_refused(commands: Commands) -> None:
     text = TEXT.replace('model = { kind = "mlp", hidden = [16] }', 'model = "own:make_model"')
-    text = text.replace("nodes = 3", "nodes = 2").replace("time_s = 22.0", "time_s = 600.0")
+    text = text.replace("nodes = 3", "nodes = 2").replace("time_s = 32.0", "time_s = 600.0")
     (commands.folder / "first").mkdir()
     (commands.folder / "first" / "own.py").write_text(
         "import torch\n\n\ndef make_model():\n"
