@@ -7,6 +7,7 @@ P2pflError
 ├── CrashError      a node's process crashed: a fault of p2pfl's, or of the user's own code
 └── TransportError  the network's: retried with backoff; told once, and once more when it is over
     └── RefusedError    the broker or the run refuses this node for good: no retry
+        └── PlaceTakenError   another process has this node's place; another place may be free
 
 A programmer's error is an assert and crashes.
 """
@@ -46,3 +47,7 @@ class TransportError(P2pflError):
 
 class RefusedError(TransportError):
     """The broker or the run refuses this node (password, identity, digest); do not try again."""
+
+
+class PlaceTakenError(RefusedError):
+    """A living process has this node's place in the run."""

@@ -15,6 +15,7 @@ from p2pfl.errors import (
     CrashError,
     DataError,
     P2pflError,
+    PlaceTakenError,
     RefusedError,
     TransportError,
 )
@@ -25,7 +26,8 @@ from p2pfl.runtime.home import brought_by
 from p2pfl.types import NodeId, Vector
 
 _FAULTS: Final[Mapping[str, type[P2pflError]]] = {
-    kind.__name__: kind for kind in (ConfigError, DataError, TransportError, RefusedError)
+    kind.__name__: kind
+    for kind in (ConfigError, DataError, TransportError, RefusedError, PlaceTakenError)
 }
 
 _LOG_LINES: Final = 20

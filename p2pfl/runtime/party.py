@@ -17,7 +17,7 @@ from p2pfl.config.schema import (
     TopologyConfig,
 )
 from p2pfl.config.write import config_to_toml
-from p2pfl.errors import ConfigError, RefusedError
+from p2pfl.errors import ConfigError, PlaceTakenError, RefusedError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Presence, PresenceState
 from p2pfl.own_data import OwnData
@@ -274,8 +274,9 @@ async def take_part(
             return await _live(
                 experiment, manifest, invitation, party, node, ca_file=ca_file, found=found
             )
-        except RefusedError as refusal:
-            if party.node is not None or "already alive" not in str(refusal):
+        except PlaceTakenError:
+            # By one that lives, or by one that came at the same moment.
+            if party.node is not None:
                 raise
             taken.append(name)
     raise RefusedError(

@@ -171,6 +171,8 @@ class Link:
                     connection = await self._connect_again()
             await connection.close()
         except asyncio.CancelledError:
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_exception(Disconnected("closed before it was open"))
             raise
         except BaseException as fault:  # noqa: BLE001 - a dead task must stop the node loudly.
             if self._closing:

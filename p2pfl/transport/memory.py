@@ -9,7 +9,7 @@ from p2pfl.codec.fields import NODE_ID
 from p2pfl.codec.frame import decode, encode, wire_bytes
 from p2pfl.codec.limits import CHUNK_BYTES, INLINE_BYTES_MAX
 from p2pfl.codec.tensors import Dtype
-from p2pfl.errors import ConfigError, ProtocolError, RefusedError, TransportError
+from p2pfl.errors import ConfigError, PlaceTakenError, ProtocolError, RefusedError, TransportError
 from p2pfl.messages import (
     Ended,
     Incarnation,
@@ -67,7 +67,7 @@ class MemoryNetwork:
         """Join a transport. Raises RefusedError where its id or its experiment does not fit."""
         node = transport.node
         if node in self._joined:
-            raise RefusedError(f"node {node!r} is already alive in run {self.run}")
+            raise PlaceTakenError(f"node {node!r} is already alive in run {self.run}")
         if self._digest is not None and digest != self._digest:
             raise RefusedError(
                 f"run {self.run} has experiment {self._digest}, this node {digest}: "

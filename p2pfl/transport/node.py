@@ -8,7 +8,7 @@ from typing import Final, Self
 from p2pfl.codec.fields import NODE_ID, RUN_ID
 from p2pfl.codec.limits import CHUNK_BYTES, INLINE_BYTES_MAX, PACKET_BYTES_MAX
 from p2pfl.codec.tensors import Dtype
-from p2pfl.errors import ConfigError, P2pflError, RefusedError, TransportError
+from p2pfl.errors import ConfigError, P2pflError, PlaceTakenError, TransportError
 from p2pfl.messages import (
     Incarnation,
     ModelMessage,
@@ -79,6 +79,7 @@ class NodeTransport:
         self._sender: Sender | None = None
         self._membership: Membership | None = None
         self._incarnation: Incarnation | None = None
+        self._taken: PlaceTakenError | None = None
 
     def __repr__(self) -> str:
         return (
@@ -264,7 +265,12 @@ class NodeTransport:
             },
             name=f"{self._run}/{self.node}",
         )
-        await self._link.open(self._on_fault)
+        try:
+            await self._link.open(self._on_fault)
+        except TransportError:
+            if self._taken is not None:
+                raise self._taken from None
+            raise
 
     def _on_message(self, incoming: Incoming) -> None:
         """Called from the library's reader: must not raise, and must not wait."""
@@ -303,9 +309,10 @@ class NodeTransport:
 
     def _thrown_out(self) -> None:
         """Another process has our name: say nothing more under it, not even goodbye."""
-        self._on_fault(
-            RefusedError(f"node {self.node!r}: another process took its place in run {self._run}")
+        self._taken = PlaceTakenError(
+            f"node {self.node!r}: another process took its place in run {self._run}"
         )
+        self._on_fault(self._taken)
         link, self._link = self._link, None
         if link is not None:
             link.abort()

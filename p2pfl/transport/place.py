@@ -7,7 +7,7 @@ import secrets
 from typing import Final
 
 from p2pfl.codec.frame import decode
-from p2pfl.errors import ProtocolError, RefusedError, TransportError
+from p2pfl.errors import PlaceTakenError, ProtocolError, RefusedError, TransportError
 from p2pfl.messages import Incarnation, Presence, PresenceState
 from p2pfl.transport import topics
 from p2pfl.transport.manifest import (
@@ -57,7 +57,7 @@ async def take_place(
     if last is None:
         return Incarnation(1, nonce), False, manifest
     if last.state in _ALIVE and await _is_answered(probe, run=run, node=node, nonce=nonce):
-        raise RefusedError(
+        raise PlaceTakenError(
             f"node {node!r} is already alive in run {run}: stop it first, or choose another id"
         )
     return Incarnation(last.incarnation.counter + 1, nonce), True, manifest

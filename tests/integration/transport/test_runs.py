@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from p2pfl.errors import RefusedError
+from p2pfl.errors import PlaceTakenError, RefusedError
 from p2pfl.messages import Ended, Header, ModelMessage, Presence, PresenceState
 from p2pfl.transport import topics
 from p2pfl.transport.base import Membership
@@ -190,3 +190,28 @@ async def test_a_node_that_leaves_at_the_end_clears_its_own_topics(broker: Embed
             topics.part("r-1", "a", 1, 0),
         ]
         assert await observer._open.read(names) == {}
+
+
+async def test_of_several_that_take_one_place_at_once_one_keeps_it_and_the_others_are_told(
+    broker: EmbeddedBroker,
+) -> None:
+    """None of them hangs, wherever on its way into the run it learns of the others."""
+
+    async def keeps_it() -> bool:
+        async with MqttTransport(broker.url, run="demo-0a0b", node="a") as transport:
+            try:
+                async with asyncio.timeout(20.0):
+                    await transport.join(membership(B))
+            except PlaceTakenError:
+                return False
+            try:
+                async with asyncio.timeout(3.0):
+                    while True:
+                        await transport.receive()
+            except PlaceTakenError:
+                return False
+            except TimeoutError:
+                return True
+
+    kept = await asyncio.gather(*(keeps_it() for _ in range(6)))
+    assert sorted(kept) == [False] * 5 + [True]

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from p2pfl.transport.link import Connection, Handler, Link, Will
+import pytest
+
+from p2pfl.transport.link import Connection, Disconnected, Handler, Link, Will
 
 
 class SlowAnswers(Connection):
@@ -113,3 +115,22 @@ async def test_a_topic_of_a_new_generation_is_unsubscribed_before_it_is_subscrib
         await settle()
         assert connection.sent == ["+part/0", "-part/0", "+part/0"]
         connection.answering.set()
+
+
+async def test_a_link_that_is_given_up_before_it_is_open_says_so() -> None:
+    connection = SlowAnswers()
+    link = Link(
+        Connector(connection),
+        client_id="me",
+        handler=print,
+        will=None,
+        subscriptions=lambda: {"a": (1, 0)},
+        on_connected=lambda: None,
+        jobs={},
+        name="run/me",
+    )
+    opening = asyncio.create_task(link.open(print))
+    await settle()
+    link.abort()
+    with pytest.raises(Disconnected, match="closed before it was open"):
+        await opening
