@@ -15,12 +15,16 @@ from p2pfl.cli.watched import tell_report
 
 if TYPE_CHECKING:
     from p2pfl.experiment import Experiment
+    from p2pfl.runtime.hosting import HostedRun
     from p2pfl.runtime.party import Party
     from p2pfl.transport.invitation import Invitation
     from p2pfl.types import NodeId
 
 KEPT: Final = Path("p2pfl-up")
 INVITATION: Final = "invitation"
+BIND: Final = "0.0.0.0"  # noqa: S104 - other machines must reach it; TLS and a password guard it.
+PORT: Final = 8883
+ENGINE: Final = "nats"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name or address by which the others reach this machine (default: its own address)",
     )
-    parser.add_argument("--bind", metavar="ADDRESS", default="0.0.0.0", help="listen here")  # noqa: S104 - other machines must reach it; TLS and a password guard it.
-    parser.add_argument("--port", type=int, default=8883, help="listen here; 0: any free port")
-    parser.add_argument("--engine", choices=ENGINES, default="nats", help="which broker serves")
+    parser.add_argument("--bind", metavar="ADDRESS", help=f"listen here ({BIND})")
+    parser.add_argument("--port", type=int, help=f"listen here ({PORT}); 0: any free port")
+    parser.add_argument("--engine", choices=ENGINES, help=f"which broker serves ({ENGINE})")
+    parser.add_argument(
+        "--new",
+        action="store_true",
+        help="begin another run, though one of this experiment was broken off here; default: go on"
+        " with that one, so that the line that the others have stays good",
+    )
     parser.add_argument(
         "--parties",
         type=int,
@@ -48,61 +58,96 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve and learn until the run's end. Raises ConfigError, DataError, TransportError."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from p2pfl.own_data import OwnData, own_data
+    from p2pfl.runtime.hosting import CHECKPOINTS
     from p2pfl.runtime.party import Party, shareable
 
     given = read_experiment(arguments)
     experiment = shareable(given)
-    folder: Path = arguments.folder
-
+    _check_parties(arguments.parties, experiment)
     own = own_data(given.config.data, arguments.data, arguments.part)
     if own is None and given.config.data.folder:
         # Where the data lies is this machine's business; the others are not told of it.
         own = OwnData(data=given.config.data, parts=None)
+    hosted = _hosted(arguments, experiment)
     party = Party(
         folder=given.folder,
         own=lambda _: own,
         node=arguments.id or experiment.learners[0],
         tell=tell_report,
-        checkpoints=folder / "checkpoints",
+        checkpoints=arguments.folder / hosted.run / CHECKPOINTS,
         runtime=lambda _: runtime_of(arguments, given.config.runtime),
-        least=max(0, arguments.parties - 1),
+        least=arguments.parties - 1,
     )
 
     async def go_through() -> int:
         async with health_of(arguments, given) as health:
-            return await _serve(arguments, experiment, replace(party, health=health))
+            return await _serve(arguments, experiment, replace(party, health=health), hosted)
 
     return asyncio.run(go_through())
 
 
-async def _serve(arguments: argparse.Namespace, experiment: "Experiment", party: "Party") -> int:
-    from p2pfl.runtime.party import at_home, hosted_run, take_part
+def _check_parties(parties: int, experiment: "Experiment") -> None:
+    from p2pfl.errors import ConfigError
+
+    most = len(experiment.learners)
+    if not 1 <= parties <= most:
+        raise ConfigError(
+            f"--parties {parties}: allowed: 1 to {most}, the nodes of this experiment"
+        )
+
+
+def _hosted(arguments: argparse.Namespace, experiment: "Experiment") -> "HostedRun":
+    """The run that was broken off in this folder, or a new one, as the command line says."""
+    from p2pfl.runtime.hosting import find_hosted, new_hosted
+    from p2pfl.transport.invitation import host_of, own_addresses
+
+    host = host_of(arguments.host) if arguments.host else None
+    found = None if arguments.new else find_hosted(arguments.folder, experiment.digest)
+    if found is None:
+        return new_hosted(
+            experiment,
+            host=host or own_addresses()[0],
+            bind=arguments.bind or BIND,
+            port=PORT if arguments.port is None else arguments.port,
+            engine=arguments.engine or ENGINE,
+        )
+    text = f"Going on with run {found.run}, which was broken off here; --new begins another."
+    say("note", text, message=text, run=found.run)
+    return replace(
+        found,
+        host=host or found.host,
+        bind=arguments.bind or found.bind,
+        port=arguments.port or found.port,
+        engine=arguments.engine or found.engine,
+    )
+
+
+async def _serve(
+    arguments: argparse.Namespace, experiment: "Experiment", party: "Party", hosted: "HostedRun"
+) -> int:
+    from p2pfl.runtime.hosting import hosted_run
+    from p2pfl.runtime.party import at_home, take_part
     from p2pfl.transport.invitation import own_addresses
 
     assert party.node is not None
     node = experiment.place(party.node).node
     here = at_home(experiment, node, party)
     trainer = await asyncio.to_thread(here.make_trainer, only=(node,))
-    names = own_addresses()
-    if arguments.host:
-        names = list(dict.fromkeys([arguments.host, *names]))
     async with hosted_run(
         experiment,
+        hosted,
         folder=arguments.folder,
-        names=names,
-        bind=arguments.bind,
-        port=arguments.port,
-        engine=arguments.engine,
+        names=list(dict.fromkeys([hosted.host, *own_addresses()])),
         schema=trainer.schema,
         waiting=_wait,
-    ) as (invitation, manifest):
-        _invite(invitation, arguments.folder)
+    ) as served:
+        _invite(served.invitation, arguments.folder)
         outcome = await take_part(
             experiment,
-            manifest,
-            invitation,
+            served.manifest,
+            served.near,
             party,
-            ca_file=arguments.folder / "broker.pem",
+            ca_file=served.certificate,
             found=partial(_told, parties=arguments.parties),
         )
         tell_outcome(node, outcome)

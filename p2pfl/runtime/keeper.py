@@ -5,9 +5,11 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from p2pfl.errors import DataError, PlaceTakenError
 from p2pfl.messages import Saved
 from p2pfl.protocol.node import Node
 from p2pfl.results.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from p2pfl.results.held import Held
 from p2pfl.runtime.worker import Worker
 
 EVERY_S: Final = 30.0
@@ -21,6 +23,7 @@ class Keeper:
 
     Raises:
         DataError: the checkpoint that is there is damaged, or of something else.
+        PlaceTakenError: another process keeps this node's checkpoints there.
     """
 
     def __init__(
@@ -33,13 +36,24 @@ class Keeper:
         self._due_s = 0.0
         self._writing: asyncio.Task[None] | None = None
         settings = machine.settings
-        found = read_checkpoint(
-            folder,
-            settings.node,
-            algorithm=machine.algorithm,
-            digest=settings.digest,
-            schema=settings.schema,
-        )
+        try:
+            self._held = Held(folder / f".{settings.node}.lock")
+        except BlockingIOError:
+            raise PlaceTakenError(
+                f"node {settings.node!r}: another process keeps its checkpoints in {folder}: stop"
+                " it first, or give another folder"
+            ) from None
+        try:
+            found = read_checkpoint(
+                folder,
+                settings.node,
+                algorithm=machine.algorithm,
+                digest=settings.digest,
+                schema=settings.schema,
+            )
+        except DataError:
+            self._held.release()
+            raise
         self.found = found
         """What the node goes on from; None: it lives here for the first time."""
         if found is not None:
@@ -52,6 +66,10 @@ class Keeper:
     def saved(self) -> Saved | None:
         """The algorithm's part of what was found."""
         return None if self.found is None else self.found.saved
+
+    def close(self) -> None:
+        """Let another process keep this node's checkpoints."""
+        self._held.release()
 
     def keep_if_due(self, now: float) -> None:
         """Begin to write a checkpoint if it is time; called when no update is half counted."""

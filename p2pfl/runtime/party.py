@@ -2,8 +2,7 @@
 
 import asyncio
 import tomllib
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,29 +15,23 @@ from p2pfl.config.schema import (
     RuntimeConfig,
     TopologyConfig,
 )
-from p2pfl.config.write import config_to_toml
 from p2pfl.errors import ConfigError, PlaceTakenError, RefusedError
 from p2pfl.experiment import Experiment
-from p2pfl.messages import Presence, PresenceState
 from p2pfl.own_data import OwnData
+from p2pfl.results.checkpoint import checkpoint_file
 from p2pfl.runtime.company import START_WAIT_S, Company
 from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
 from p2pfl.runtime.peer import run_node
-from p2pfl.transport.broker import EmbeddedBroker, Engine
 from p2pfl.transport.invitation import (
-    USER,
     Invitation,
-    make_certificate,
-    new_password,
     pin_certificate,
 )
 from p2pfl.transport.manifest import Manifest
-from p2pfl.transport.place import new_run_id
 from p2pfl.types import NodeId
 
 if TYPE_CHECKING:
-    from p2pfl.transport.mqtt import Observer
+    pass
 
 ABSENT_LINGER_S: Final = 5.0
 """A party stays so long after its own end, so that its neighbours still mix its last model."""
@@ -103,92 +96,6 @@ def _for_all(runtime: RuntimeConfig) -> RuntimeConfig:
     )
 
 
-@asynccontextmanager
-async def hosted_run(
-    experiment: Experiment,
-    *,
-    folder: Path,
-    names: list[str],
-    bind: str,
-    port: int,
-    engine: Engine,
-    schema: str,
-    waiting: Callable[[int], None],
-) -> AsyncIterator[tuple[Invitation, Manifest]]:
-    """A broker that other machines reach, with the experiment's run in it; yields how to join.
-
-    At the end the broker stops when the others are done, too. `waiting` is
-    told how many are still there.
-
-    Raises:
-        ConfigError, TransportError: the broker cannot start here.
-    """
-    from p2pfl.transport.mqtt import Observer
-
-    certificate, key, fingerprint = await asyncio.to_thread(make_certificate, folder, names)
-    password = new_password()
-    broker = EmbeddedBroker(
-        engine,
-        host=bind,
-        port=port,
-        folder=folder / "broker",
-        users={USER: password},
-        tls_cert=certificate,
-        tls_key=key,
-    )
-    async with broker:
-        name = experiment.config.name
-        manifest = Manifest(
-            run=new_run_id(name),
-            name=name,
-            digest=experiment.digest,
-            schema=schema,
-            nodes=tuple(experiment.places),
-            experiment=config_to_toml(experiment.config),
-        )
-        invitation = Invitation(
-            host=names[0],
-            port=broker.port,
-            run=manifest.run,
-            password=password,
-            fingerprint=fingerprint,
-        )
-        near = replace(invitation, host="localhost" if "localhost" in names else names[0])
-        async with Observer(near.url, password=password, ca_file=certificate) as observer:
-            await observer.publish_manifest(manifest)
-            attendance = _Attendance()
-            task = asyncio.create_task(attendance.follow(observer, manifest), name="attendance")
-            try:
-                yield invitation, manifest
-                await attendance.empty(waiting)
-                await observer.clear_run(manifest)
-            finally:
-                task.cancel()
-
-
-class _Attendance:
-    """Who is there, from what the nodes say of themselves."""
-
-    def __init__(self) -> None:
-        self.there: set[NodeId] = set()
-        self._changed = asyncio.Event()
-
-    async def follow(self, observer: "Observer", manifest: Manifest) -> None:
-        """Listen, forever."""
-        async for heard in observer.watch(manifest.run, manifest.nodes):
-            if isinstance(heard.what, Presence):
-                gone = heard.what.state in (PresenceState.LEFT, PresenceState.LOST)
-                (self.there.discard if gone else self.there.add)(heard.node)
-                self._changed.set()
-
-    async def empty(self, waiting: Callable[[int], None]) -> None:
-        """Return when nobody is there any more; `waiting` is told how many still are."""
-        while self.there:
-            waiting(len(self.there))
-            self._changed.clear()
-            await self._changed.wait()
-
-
 async def read_run(invitation: Invitation, folder: Path) -> tuple[Manifest, Path]:
     """The run's manifest, and the file with the certificate that the token pins.
 
@@ -199,7 +106,9 @@ async def read_run(invitation: Invitation, folder: Path) -> tuple[Manifest, Path
     from p2pfl.transport.mqtt import Observer
 
     pinned = await asyncio.to_thread(pin_certificate, invitation, folder)
-    async with Observer(invitation.url, password=invitation.password, ca_file=pinned) as observer:
+    async with Observer(
+        invitation.url, password=invitation.password, ca_file=pinned, pinned=True
+    ) as observer:
         manifest = await observer.read_manifest(invitation.run)
     if manifest is None:
         raise RefusedError(f"there is no run {invitation.run!r} at that broker; ask for a new line")
@@ -265,7 +174,7 @@ async def take_part(
         TransportError: the connection is beyond repair.
     """
     taken: list[str] = []
-    names = [party.node] if party.node is not None else list(manifest.nodes)
+    names = [party.node] if party.node is not None else _likeliest(manifest, party)
     for name in names:
         node = experiment.place(name).node
         if party.node is None and not experiment.place(name).learns:
@@ -283,6 +192,16 @@ async def take_part(
         f"run {manifest.run}: all {len(taken)} places are taken; the graph of the experiment has"
         " no more nodes"
     )
+
+
+def _likeliest(manifest: Manifest, party: Party) -> list[str]:
+    """All places, those first in which this machine was before."""
+    known = party.checkpoints
+
+    def was_never_there(name: str) -> bool:
+        return known is None or not checkpoint_file(known, NodeId(name)).exists()
+
+    return sorted(manifest.nodes, key=was_never_there)
 
 
 async def _live(
@@ -310,6 +229,7 @@ async def _live(
         node=node,
         password=invitation.password,
         ca_file=ca_file,
+        pinned=True,
         dtype=here.config.network.codec,
         chunk_bytes=here.config.broker.chunk_bytes,
         manifest=manifest,

@@ -1,7 +1,7 @@
 """One node in real time, over any transport: the counterpart of `simulate` for one place."""
 
 import asyncio
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from p2pfl.experiment import Experiment
@@ -47,7 +47,8 @@ async def run_node(
     Raises:
         ConfigError, DataError: the experiment has no such node, or no data for it; it cannot go on
             from its checkpoint, or be recorded on this device.
-        RefusedError: a living node has this id, or the run belongs to another experiment.
+        RefusedError: a living node has this id or these checkpoints, or the run belongs to another
+            experiment.
         TransportError: the connection is beyond repair.
     """
     if record is not None:
@@ -86,7 +87,7 @@ async def run_node(
             machine=machine, tally=life.tally, transport=transport, worker=worker
         )
     membership = _membership(experiment, place, trainer)
-    with cores, closing(life):
+    with cores, closing(life), nullcontext() if keeper is None else closing(keeper):
         async with transfers_told(node, transport):
             return await life.live(membership, go=go, since_s=since_s)
 

@@ -23,6 +23,8 @@ class Broker:
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    pinned: bool = False
+    """`ca_file` is this very broker's certificate, by whatever name the broker is reached."""
 
     @classmethod
     def parse(
@@ -33,6 +35,7 @@ class Broker:
         ca_file: str | Path | None = None,
         cert_file: str | Path | None = None,
         key_file: str | Path | None = None,
+        pinned: bool = False,
     ) -> "Broker":
         """Raises ConfigError where the URL is none of a broker."""
         try:
@@ -52,6 +55,7 @@ class Broker:
             ca_file=str(ca_file) if ca_file else None,
             cert_file=str(cert_file) if cert_file else None,
             key_file=str(key_file) if key_file else None,
+            pinned=pinned,
         )
 
     @property
@@ -65,6 +69,7 @@ class Broker:
             return None
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
+            context.check_hostname = not self.pinned
             if self.cert_file is not None:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except (OSError, ssl.SSLError) as problem:
@@ -84,11 +89,17 @@ def read_brokers(
     ca_file: str | Path | None = None,
     cert_file: str | Path | None = None,
     key_file: str | Path | None = None,
+    pinned: bool = False,
 ) -> list[Broker]:
     """One or more addresses with commas between. Raises ConfigError where one is none, or all."""
     return [
         Broker.parse(
-            url, password=password, ca_file=ca_file, cert_file=cert_file, key_file=key_file
+            url,
+            password=password,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            pinned=pinned,
         )
         for url in urls_of(urls) or [urls]
     ]

@@ -7,6 +7,7 @@ survives in its folder (NATS and mosquitto).
 import asyncio
 import contextlib
 import ctypes
+import errno
 import importlib.util
 import ipaddress
 import os
@@ -34,6 +35,7 @@ _PROBE: Final = bytes.fromhex("1017 0004 4d515454 04 02 000a 000b 703270666c2d70
 """CONNECT, MQTT 3.1.1, clean session, keepalive 10 s, client id `p2pfl-probe`."""
 
 _LOG_TAIL_LINES: Final = 5
+_PORT_MAX: Final = 65535
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -115,7 +117,7 @@ class EmbeddedBroker:
         self._folder.mkdir(parents=True, exist_ok=True)
         if self.port == 0:
             self.port = free_port(self.host)
-        _check_free(self.host, self.port)
+        _bound(self.host, self.port)
         settings = broker_settings.Settings(
             host=self.host,
             port=self.port,
@@ -227,24 +229,34 @@ def find_program(engine: Engine) -> list[str]:
 
 
 def free_port(host: str) -> int:
-    """A TCP port that nobody listens on at this moment."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on at this moment. Raises ConfigError, TransportError."""
+    return _bound(host, 0)
 
 
-def _check_free(host: str, port: int) -> None:
-    """Raises TransportError where somebody listens: he would answer in our broker's place."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+def _bound(host: str, port: int) -> int:
+    """The port that a listener there gets: where somebody listens, he would answer in our place.
+
+    Raises:
+        ConfigError: this machine has no such address or port.
+        TransportError: the port is taken.
+    """
+    if not 0 <= port <= _PORT_MAX:
+        raise ConfigError(f"broker: port {port}: allowed: 0 to {_PORT_MAX}, 0 for any free one")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise ConfigError(f"broker: {host!r} is no address of this machine") from None
+    with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind(address)
         except OSError as problem:
+            if problem.errno == errno.EADDRNOTAVAIL:
+                raise ConfigError(f"broker: {host!r} is no address of this machine") from None
             raise TransportError(
                 f"broker: cannot listen on {host}:{port}: {problem.strerror}; choose another port"
             ) from None
+        return int(probe.getsockname()[1])
 
 
 def is_loopback(host: str) -> bool:

@@ -8,9 +8,11 @@ in, and talks to that broker and to no other, whatever stands between.
 
 import base64
 import binascii
+import contextlib
 import datetime as dt
 import hashlib
 import ipaddress
+import re
 import secrets
 import socket
 import ssl
@@ -32,6 +34,7 @@ _PASSWORD_BYTES: Final = 18
 _FINGERPRINT_BYTES: Final = 32
 _VALID_DAYS: Final = 3650
 _CONNECT_S: Final = 10.0
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 _EXPECTED: Final = "expected mqtts://HOST:PORT/RUN#TOKEN, the whole line that `p2pfl up` printed"
 
 
@@ -90,7 +93,8 @@ def read_invitation(line: str, *, token: str | None = None) -> Invitation:
     run = parts.path.strip("/")
     if parts.scheme != "mqtts" or not parts.hostname or not RUN_ID.fullmatch(run):
         raise ConfigError(f"join: this is no invitation: {_EXPECTED}")
-    secret = (token or parts.fragment).strip()
+    # Whoever pastes the whole line where the token alone is asked for means its token.
+    secret = (token or "").rpartition("#")[2].strip() or parts.fragment.strip()
     if not secret:
         raise ConfigError(
             "join: the token is missing: paste the whole line with what follows #, or give"
@@ -181,6 +185,21 @@ def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path, bytes]
     return certificate_file, key_file, certificate.fingerprint(hashes.SHA256())
 
 
+def host_of(word: str) -> str:
+    """A machine's name or address as a certificate and a URL have it. Raises ConfigError."""
+    try:
+        return str(ipaddress.ip_address(word.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    with contextlib.suppress(UnicodeError):
+        name = word.encode("idna").decode()
+        if _HOST.fullmatch(name):
+            return name
+    raise ConfigError(
+        f"{word!r} is no name or address of a machine; allowed: first.example, 192.0.2.7"
+    )
+
+
 def own_addresses() -> list[str]:
     """Names and addresses by which others may know this machine, the likeliest first."""
     found: list[str] = []
@@ -192,9 +211,10 @@ def own_addresses() -> list[str]:
                 found.append(probe.getsockname()[0])
             except OSError:
                 continue
-    found.append(socket.gethostname())
+    if _HOST.fullmatch(socket.gethostname()):
+        found.append(socket.gethostname())
     found += ["localhost", "127.0.0.1"]
-    return list(dict.fromkeys(name for name in found if name))
+    return list(dict.fromkeys(found))
 
 
 def _general_name(name: str) -> "x509.GeneralName":

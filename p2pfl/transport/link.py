@@ -193,6 +193,12 @@ class Link:
             self._told_lost = self._place
         self.connected = False
 
+    def _tell_back(self) -> None:
+        if self._told_lost:
+            said = "is back" if self._place == self._told_lost else "goes on in its place"
+            _log.warning("%s: broker %s %s", self._name, self._place, said)
+            self._told_lost = ""
+
     async def _serve(self, connection: Connection) -> None:
         """Run all tasks of one connection, until it ends."""
         try:
@@ -223,11 +229,6 @@ class Link:
             else:
                 self.reconnects += 1
                 self._place = self._connector.place
-                if self._told_lost:
-                    same = self._place == self._told_lost
-                    said = "is back" if same else "goes on in its place"
-                    _log.warning("%s: broker %s %s", self._name, self._place, said)
-                    self._told_lost = ""
                 return connection
 
     async def _subscribe(self, connection: Connection) -> None:
@@ -248,6 +249,7 @@ class Link:
                 change = changes.create_task(_resubscribe(connection, gone, new))
                 if not self.connected:
                     await change
+                    self._tell_back()
                     self.connected = True
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)

@@ -277,6 +277,7 @@ class MqttTransport(NodeTransport):
         ca_file: str | Path | None = None,
         cert_file: str | Path | None = None,
         key_file: str | Path | None = None,
+        pinned: bool = False,
         dtype: Dtype = "float32",
         chunk_bytes: int = CHUNK_BYTES,
         inline_bytes_max: int = INLINE_BYTES_MAX,
@@ -284,7 +285,12 @@ class MqttTransport(NodeTransport):
         manifest: Manifest | None = None,
     ) -> None:
         brokers = read_brokers(
-            url, password=password, ca_file=ca_file, cert_file=cert_file, key_file=key_file
+            url,
+            password=password,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            pinned=pinned,
         )
         super().__init__(
             MqttConnector(brokers, keepalive_s=keepalive_s),
@@ -308,10 +314,16 @@ class Observer(RunObserver):
         ca_file: str | Path | None = None,
         cert_file: str | Path | None = None,
         key_file: str | Path | None = None,
+        pinned: bool = False,
         keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         brokers = read_brokers(
-            url, password=password, ca_file=ca_file, cert_file=cert_file, key_file=key_file
+            url,
+            password=password,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            pinned=pinned,
         )
         super().__init__(MqttConnector(brokers, keepalive_s=keepalive_s))
 

@@ -1,9 +1,12 @@
 """`p2pfl up` and `p2pfl join`: machines that share only the broker that the first one serves."""
 
 import asyncio
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +60,14 @@ async def said(process: Process, word: str) -> str:
     """The next line with this word in it."""
     assert process.stdout is not None
     before = []
-    async for raw in process.stdout:
-        line = raw.decode()
-        before.append(line)
-        if word in line:
-            return line.strip()
-    raise AssertionError("".join(before))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(60.0):
+            async for raw in process.stdout:
+                line = raw.decode()
+                before.append(line)
+                if word in line:
+                    return line.strip()
+    raise AssertionError(f"{word!r} never came: {''.join(before)}")
 
 
 async def rest(process: Process) -> tuple[int, str]:
@@ -150,3 +155,67 @@ async def test_a_false_token_and_unknown_code_are_refused(commands: Commands) ->
     assert "This machine is n1" in await said(second, "This machine")
     code, words = await rest(await commands.start("first", "join", line, "--allow", "own"))
     assert (code, "all 2 places are taken" in words) == (4, True), words
+
+
+async def test_a_run_goes_on_when_its_broker_or_its_first_machine_is_killed_and_comes_back(
+    commands: Commands,
+) -> None:
+    """Same run, same token: the others come back by themselves, and new ones by the same line."""
+    text = TEXT.replace("time_s = 22.0", "time_s = 600.0").replace("every_s = 2.0", "every_s = 0.5")
+    text = text.replace("step_s = 0.01", "step_s = 0.03")
+    first, line = await up(commands, f"{text}\ncheckpoint = {{ every_s = 0.2 }}\n")
+    # By whatever address: the token pins the certificate.
+    second = await commands.start("second", "join", line.replace("127.0.0.1", "127.0.0.2"))
+    for _ in range(3):
+        await said(first, "training")
+    os.kill(next(pid for pid in pids() if str(commands.folder) in _words_of(pid)), signal.SIGKILL)
+    assert "status -9 and is started again" in await said(first, "the broker ended")
+    await said(second, "is back")
+    first.kill()
+    await first.wait()
+    await said(second, "lost broker")
+    again = await commands.start("first", "up", "party.toml")
+    assert "Going on with run party-" in await said(again, "Going on")
+    assert line in await said(again, "p2pfl join")
+    assert "accuracy 0.1" not in await said(again, "training"), "it began anew"
+    await said(second, "is back")
+    third = await commands.start("third", "join", line)
+    assert "This machine is n2" in await said(third, "This machine")
+    twice = await rest(await commands.start("first", "up", "party.toml"))
+    assert (twice[0], "another process serves this run" in twice[1]) == (2, True), twice
+    for process in (second, third, again):
+        process.terminate()
+    for process in (second, third, again):
+        assert (await rest(process))[0] == 143
+
+
+async def test_another_run_begins_from_nothing_where_one_is_over(commands: Commands) -> None:
+    text = TEXT.replace("time_s = 22.0", "steps = 100")
+    first, line = await up(commands, text, "--parties", "1")
+    code, words = await rest(first)
+    assert code == 0, words
+    left = sorted(file.name for file in (commands.folder / "first" / "p2pfl-up").rglob("*.*"))
+    assert left == [".n0.lock", "broker.pem", "n0.checkpoint"], "no secret of the run that is over"
+    same = ("up", "party.toml", "--port", "0", "--host", "127.0.0.1", "--parties", "1")
+    again = await commands.start("first", *same)
+    assert await said(again, "p2pfl join") != f"p2pfl join {line}"
+    assert "accuracy 0.1" in await said(again, "training")
+
+
+async def test_several_that_join_at_once_get_a_place_each(commands: Commands) -> None:
+    text = TEXT.replace("nodes = 3", "nodes = 4").replace("time_s = 22.0", "time_s = 600.0")
+    _, line = await up(commands, text.replace("step_s = 0.01", "step_s = 0.1"))
+    others = await asyncio.gather(*(commands.start(f"m{i}", "join", line) for i in range(3)))
+    for process in others:
+        await said(process, "training")
+
+
+def pids() -> list[int]:
+    return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+
+
+def _words_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
