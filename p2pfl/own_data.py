@@ -59,6 +59,11 @@ def _where(data: DataConfig, where: str | None) -> DataConfig:
     if path.suffix == ".npz":
         return DataConfig(kind="npz", folder=str(path.resolve()), samples=data.samples)
     if path.is_dir():
+        if data.kind == "digits":
+            raise ConfigError(
+                f"--data {where}: the digits of this experiment lie in no folder (they come with"
+                " scikit-learn); for data of your own name an .npz file"
+            )
         return DataConfig(
             kind=data.kind,
             folder=str(path.resolve()),

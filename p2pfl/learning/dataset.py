@@ -14,6 +14,9 @@ HELD_OUT: Final = 5
 """One sample in so many is held out for evaluation where a source has no test set."""
 
 
+_CLASSES_SURE: Final = 1000
+"""More classes than this and than there are labels are numbers of something else."""
+
 _PIECE: Final = 1024
 
 
@@ -96,12 +99,21 @@ def dataset_from_arrays(
     Raises:
         DataError: As `Dataset`, or an array that holds no numbers.
     """
+    if x.ndim < 1 or y.ndim < 1:
+        raise DataError(
+            f"{name}: x and y must be arrays of samples and labels, one for each sample"
+        )
     train_y = _labels(name, y)
     held_y = None if test_y is None else _labels(name, test_y)
     if classes is None:
         known = [train_y] if held_y is None else [train_y, held_y]
         integer = train_y.dtype == np.int64
         classes = 1 + max(int(k.max()) for k in known if k.size) if integer and y.size else 0
+        if classes > max(_CLASSES_SURE, train_y.size):
+            raise DataError(
+                f"{name}: labels reach up to {classes - 1}, with {train_y.size} of them: number the"
+                " classes 0, 1, 2, ..., or give classes, how many there are"
+            )
     return Dataset(
         name=name,
         train_x=_samples(name, x),
@@ -123,7 +135,8 @@ def _samples(name: str, x: Array) -> Array:
     if x.dtype == np.uint8:
         return x
     if np.issubdtype(x.dtype, np.floating) or x.dtype == np.bool_:
-        return x.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # What is too large becomes infinite, and is refused.
+            return x.astype(np.float32, copy=False)
     if np.issubdtype(x.dtype, np.integer):
         return x.astype(np.int64, copy=False)
     raise DataError(f"{name}: samples of type {x.dtype}; give floats, integers or uint8 pixels")
@@ -144,6 +157,8 @@ def _check(name: str, part: str, x: Array, y: Array, classes: int) -> None:
         raise DataError(f"{name}: {len(x)} {part} samples but {len(y)} labels")
     if len(x) == 0:
         raise DataError(f"{name}: no {part} samples")
+    if x.size == 0:
+        raise DataError(f"{name}: {part} samples of shape {x.shape[1:]} hold no numbers")
     if x.dtype == np.float32 and not all(
         # In pieces: a map of all of it would be a quarter of its size.
         np.isfinite(x[begin : begin + _PIECE]).all()

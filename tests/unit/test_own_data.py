@@ -32,10 +32,12 @@ def test_a_file_is_ones_own_and_whole_unless_a_part_is_named(tmp_path: Path) -> 
 
 
 def test_a_folder_says_only_where_the_known_data_lies(tmp_path: Path) -> None:
-    found = own_data(DIGITS, str(tmp_path), None)
+    found = own_data(DataConfig(kind="mnist"), str(tmp_path), None)
     assert found is not None
-    assert (found.data.kind, found.data.folder) == ("digits", str(tmp_path))
+    assert (found.data.kind, found.data.folder) == ("mnist", str(tmp_path))
     assert found.shares(N1) is None
+    with pytest.raises(ConfigError, match="digits of this experiment lie in no folder"):
+        own_data(DIGITS, str(tmp_path), None)
 
 
 def test_another_data_set_is_ones_own() -> None:

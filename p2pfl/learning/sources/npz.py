@@ -1,7 +1,7 @@
 """The user's own arrays in one `.npz` file."""
 
-import zipfile
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def load_npz(path: Path) -> Dataset:
         arrays = decoded([path], lambda: _read(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
         raise DataError(f"{path}: not a readable .npz file of plain arrays ({error})") from error
     for key in ("x", "y"):
         if key not in arrays:
@@ -36,8 +36,14 @@ def load_npz(path: Path) -> Dataset:
         test_x=arrays.get("test_x"),
         test_y=arrays.get("test_y"),
         ids=arrays.get("ids"),
-        classes=int(arrays["classes"]) if "classes" in arrays else None,
+        classes=_classes(path, arrays["classes"]) if "classes" in arrays else None,
     )
+
+
+def _classes(path: Path, array: Array) -> int:
+    if array.size != 1 or not np.issubdtype(array.dtype, np.integer) or array.item() < 1:
+        raise DataError(f"{path}: classes must be one whole number from 1 on, how many there are")
+    return int(array.item())
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -99,3 +99,23 @@ def test_a_fifth_is_held_out_and_nothing_lost() -> None:
     assert len(test) == 20
     assert sorted([*train, *test]) == list(range(103))
     assert not np.array_equal(test, np.arange(20))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "word"),
+    [
+        (np.array(3.0), np.array(1), "one for each sample"),
+        (np.zeros((4, 2)), np.array(1), "one for each sample"),
+        (np.zeros((4, 0)), np.arange(4), r"samples of shape \(0,\) hold no numbers"),
+        (np.full((4, 2), 1e300), np.arange(4), "is not finite"),
+        (np.zeros((4, 2)), np.arange(4) * 10**12, "number the classes 0, 1, 2"),
+    ],
+)
+def test_arrays_that_are_no_samples_are_refused_in_one_line(x: Array, y: Array, word: str) -> None:
+    with pytest.raises(DataError, match=f"own: .*{word}"):
+        dataset_from_arrays("own", x, y)
+
+
+def test_few_labels_of_many_classes_are_classes_where_their_number_is_told() -> None:
+    x, _ = arrays(2)
+    assert dataset_from_arrays("own", x, np.array([0, 49_999]), classes=50_000).classes == 50_000

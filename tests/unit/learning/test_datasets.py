@@ -114,3 +114,17 @@ def test_a_function_that_is_not_there_is_told_by_name(own: str) -> None:
         load_dataset("no_such_module:load", base=own)
     with pytest.raises(ConfigError, match="expected module:function"):
         load_dataset("own_loader:", base=own)
+
+
+@pytest.mark.parametrize("classes", [np.array([[10, 2]]), np.array("ten"), np.array(-3), 2.5])
+def test_a_number_of_classes_that_is_none_is_refused(tmp_path: Path, classes: object) -> None:
+    np.savez(tmp_path / "my.npz", x=np.zeros((4, 2)), y=np.arange(4), classes=np.asarray(classes))
+    with pytest.raises(DataError, match=r"my\.npz: classes must be one whole number"):
+        load_dataset("npz", folder=str(tmp_path / "my.npz"))
+
+
+def test_a_bare_array_under_the_name_of_an_npz_file_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "bare.npz").open("wb") as stream:
+        np.save(stream, np.zeros(4))
+    with pytest.raises(DataError, match=r"bare\.npz: not a readable"):
+        load_dataset("npz", folder=str(tmp_path / "bare.npz"))

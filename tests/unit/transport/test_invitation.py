@@ -8,6 +8,7 @@ import pytest
 from p2pfl.errors import ConfigError, TransportError
 from p2pfl.transport.invitation import (
     Invitation,
+    host_of,
     make_certificate,
     new_password,
     own_addresses,
@@ -34,6 +35,7 @@ def test_the_token_may_come_by_another_way() -> None:
     assert given.token not in given.address
     assert given.token not in given.url
     assert read_invitation(given.address, token=f"{given.token}\n") == given
+    assert read_invitation(given.address, token=f" p2pfl join {given.line} \r\n") == given
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,12 @@ def test_where_nobody_answers_is_told(tmp_path: Path) -> None:
 
 def test_a_machine_knows_some_name_of_its_own() -> None:
     assert "localhost" in own_addresses()
+
+
+def test_a_machines_name_is_as_certificates_have_it() -> None:
+    assert host_of("first.example") == "first.example"
+    assert host_of("[2001:db8::0:1]") == "2001:db8::1"
+    assert host_of("m\u00fcnchen.example") == "xn--mnchen-3ya.example"
+    for word in ("a b", "x:1", "*", "a" * 300, "", "mqtts://first.example"):
+        with pytest.raises(ConfigError, match="no name or address of a machine"):
+            host_of(word)
