@@ -129,44 +129,23 @@ async def hosted_run(
             f" {schema}: give the data that it began with, or --new for another run"
         )
     with _held(home):
-        certificate, key = await asyncio.to_thread(
-            _kept, home, replace(hosted, schema=schema), names
-        )
-        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-        invitation = Invitation(
-            host=hosted.host,
-            port=hosted.port,
-            run=hosted.run,
-            password=hosted.password,
-            fingerprint=sha256(der).digest(),
-        )
-        manifest = Manifest(
-            run=hosted.run,
-            name=experiment.config.name,
-            digest=experiment.digest,
-            schema=schema,
-            nodes=tuple(experiment.places),
-            experiment=config_to_toml(experiment.config),
-        )
-        near = replace(invitation, host=_NEAR.get(hosted.bind, hosted.bind))
+        now = replace(hosted, schema=schema)
+        served, key = await asyncio.to_thread(_served, experiment, now, home, names)
         broker = EmbeddedBroker(
             hosted.engine,
             host=hosted.bind,
             port=hosted.port,
             folder=home / "broker",
             users={USER: hosted.password},
-            tls_cert=certificate,
+            tls_cert=served.certificate,
             tls_key=key,
-        )
-        served = Served(
-            invitation=invitation, near=near, manifest=manifest, certificate=certificate
         )
         try:
             async with broker, _published(served) as observer, asyncio.TaskGroup() as group:
                 attendance = _Attendance()
                 tasks = [
-                    group.create_task(attendance.follow(observer, manifest), name="attendance"),
-                    group.create_task(_keep_up(broker), name="broker"),
+                    group.create_task(attendance.follow(observer, served.manifest)),
+                    group.create_task(_keep_up(broker)),
                 ]
                 try:
                     yield served
@@ -180,6 +159,32 @@ async def hosted_run(
                 fault = fault.exceptions[0]
             raise fault from None
         await asyncio.to_thread(_forget, home)
+
+
+def _served(
+    experiment: Experiment, hosted: HostedRun, home: Path, names: list[str]
+) -> tuple[Served, Path]:
+    """The run as it is joined, and the broker's key; both are written down."""
+    certificate, key = _kept(home, hosted, names)
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
+    invitation = Invitation(
+        host=hosted.host,
+        port=hosted.port,
+        run=hosted.run,
+        password=hosted.password,
+        fingerprint=sha256(der).digest(),
+    )
+    manifest = Manifest(
+        run=hosted.run,
+        name=experiment.config.name,
+        digest=experiment.digest,
+        schema=hosted.schema,
+        nodes=tuple(experiment.places),
+        experiment=config_to_toml(experiment.config),
+    )
+    near = replace(invitation, host=_NEAR.get(hosted.bind, hosted.bind))
+    served = Served(invitation=invitation, near=near, manifest=manifest, certificate=certificate)
+    return served, key
 
 
 @asynccontextmanager

@@ -47,8 +47,7 @@ async def run_node(
     Raises:
         ConfigError, DataError: the experiment has no such node, or no data for it; it cannot go on
             from its checkpoint, or be recorded on this device.
-        RefusedError: a living node has this id or these checkpoints, or the run belongs to another
-            experiment.
+        RefusedError: a living node has this id or these checkpoints, or the run is another's.
         TransportError: the connection is beyond repair.
     """
     if record is not None:
