@@ -23,7 +23,7 @@ def run_watcher() -> "AbstractContextManager[Watcher]":
 
 
 class JsonLines:
-    """Each report of a node, each note and each traceback once, as a line of JSON."""
+    """Each report of a node, slow transfers, each note and each traceback once, as JSON."""
 
     def __init__(self) -> None:
         self._greeted = False
@@ -31,6 +31,7 @@ class JsonLines:
         self._traced = 0
         self._reported: dict[str, int] = {}
         self._heard: dict[str, str] = {}
+        self._slow: list[str] = []
 
     def __call__(self, board: "Board") -> None:
         """Tell what is new."""
@@ -45,6 +46,9 @@ class JsonLines:
             if standing.said != self._heard.get(standing.node, ""):
                 self._heard[standing.node] = standing.said
                 say("log", "", node=standing.node, host=standing.host, message=standing.said)
+        if board.on_the_way != self._slow:
+            self._slow = board.on_the_way
+            say("transfers", "", slow=self._slow)
         for note in board.notes[self._noted :]:
             say("note", "", level="warning", message=note)
         self._noted = len(board.notes)

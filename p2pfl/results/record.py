@@ -76,6 +76,11 @@ class NodeTotals:
     out_messages: int
     in_messages: int
     superseded: int = 0
+    period_s: float = 0.0
+    """Mean seconds from one local update to the next; 0: there were no two."""
+    way_s: float = 0.0
+    """Mean seconds that a large model took from here to the broker, or from it to here, whichever
+    is longer; 0: none was so large that it went in parts, or bandwidth has no limit."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Dropped messages, by `peer: reason`."""
     labels: tuple[int, ...] = ()

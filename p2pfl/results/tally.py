@@ -61,6 +61,7 @@ class Tally:
     readings: int = 0
     age_max_s: float = 0.0
     left_out: int = 0
+    period_s: float = 0.0
     outcome: str = "running"
     _last: tuple[Reading, ...] = ()
     """Of the mix before: an update's end and the next one's begin often share one look."""
@@ -82,7 +83,12 @@ class Tally:
                     self.age_max_s = age_max_s = reading.age_s
 
     def totals(
-        self, endpoint: Endpoint, refused: dict[str, int], *, superseded: int = 0
+        self,
+        endpoint: Endpoint,
+        refused: dict[str, int],
+        *,
+        superseded: int = 0,
+        way_s: float = 0.0,
     ) -> NodeTotals:
         """The node's line of the run's summary."""
         return NodeTotals(
@@ -103,6 +109,8 @@ class Tally:
             out_messages=endpoint.out_messages,
             in_messages=endpoint.in_messages,
             superseded=superseded,
+            period_s=self.period_s,
+            way_s=way_s,
             refused=refused,
             outcome=self.outcome,
         )

@@ -29,6 +29,7 @@ def totals_of(machine: Node, tally: Tally, traffic: Traffic) -> NodeTotals:
         _Counted(traffic),
         {f"{peer}: {why}": n for (peer, why), n in sorted(refused.items())},
         superseded=traffic.superseded,
+        way_s=traffic.way_s,
     )
 
 

@@ -10,9 +10,10 @@ from p2pfl.errors import ProtocolError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Presence, PresenceState
 from p2pfl.results.measure import consensus_distance, network_sample
+from p2pfl.results.on_the_way import way_notes
 from p2pfl.results.record import NetworkSample, NodeSample, NodeTotals, RunResult
 from p2pfl.runtime.jobs import Legacy
-from p2pfl.runtime.rows import Report, from_row, over_lives
+from p2pfl.runtime.rows import OnTheWay, Report, from_row, from_transfers_row, over_lives
 from p2pfl.transport.base import Row
 from p2pfl.types import NodeId, Vector
 
@@ -41,6 +42,9 @@ class Standing:
     """The machine that it lives on, where that is another."""
     said: str = ""
     """What it logged last, where its log is followed."""
+
+    transfers: tuple[OnTheWay, ...] = ()
+    """Large models that are slow on their way, to it or from it."""
 
     @property
     def where(self) -> str:
@@ -134,6 +138,10 @@ class Board:
                 standing.phase = what.state.value
             return
         try:
+            slow = from_transfers_row(what)
+            if slow is not None:
+                standing.transfers = slow if standing.alive else ()
+                return
             report = from_row(what)
         except ProtocolError:
             return
@@ -155,7 +163,7 @@ class Board:
     def lose(self, node: NodeId, at_s: float, *, phase: str, note: str, trace: str = "") -> None:
         """A node's process has ended, and not in order."""
         standing = self.standings[node]
-        standing.phase = phase
+        standing.phase, standing.transfers = phase, ()
         standing.gaps.append([at_s, math.inf])
         self.notes.append(note)
         if trace:
@@ -167,6 +175,13 @@ class Board:
         standing.phase = STARTING
         if standing.gaps:
             standing.gaps[-1][1] = at_s
+
+    @property
+    def on_the_way(self) -> list[str]:
+        """The slow transfers of all nodes, what takes longest first."""
+        found = [(one, s.node) for s in self.standings.values() for one in s.transfers]
+        found.sort(key=lambda pair: pair[0].rest_s, reverse=True)
+        return [one.text(node) for one, node in found]
 
     @property
     def all_are_there(self) -> bool:
@@ -268,6 +283,7 @@ class Board:
         ]
         samples.sort(key=lambda sample: sample.at_s)
         heirs = self.heirs
+        nodes = tuple(s.totals() for s in self.standings.values())
         return RunResult(
             name=config.name,
             label=experiment.label,
@@ -281,11 +297,11 @@ class Board:
             staleness_unit=experiment.staleness_unit,
             curve=self.curve(duration_s),
             samples=(*samples, *self.final_samples(duration_s)),
-            nodes=tuple(s.totals() for s in self.standings.values()),
+            nodes=nodes,
             edges=experiment.edges,
             served={node: one.served for node, one in heirs.items()},
             public={node: one.public for node, one in heirs.items()},
-            notes=(*self.notes, *_pace_notes(heirs)),
+            notes=(*self.notes, *_pace_notes(heirs), *way_notes(nodes, codec=config.network.codec)),
         )
 
 

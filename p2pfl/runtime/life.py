@@ -337,6 +337,7 @@ class Life:
                 self.tally.steps += effect.steps
                 self.tally.samples += effect.steps * self._batch_size
                 self.tally.versions += 1
+                self.tally.period_s = self._worker.period_s
             await self._happen(Trained(effect.token, outcome.vector, outcome.loss))
             if self._keeper is not None:
                 self._keeper.keep_if_due(_now())

@@ -87,7 +87,7 @@ async def run_node(
         )
     membership = _membership(experiment, place, trainer)
     with cores, closing(life), nullcontext() if keeper is None else closing(keeper):
-        async with transfers_told(node, transport):
+        async with transfers_told(node, transport, worker, codec=config.network.codec):
             return await life.live(membership, go=go, since_s=since_s)
 
 

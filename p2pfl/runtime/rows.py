@@ -1,11 +1,13 @@
 """What a node reports while it lives: one flat line, from a node to whoever watches the run."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Final
 
+from p2pfl.codec.fields import NODE_ID
 from p2pfl.errors import DataError, ProtocolError
 from p2pfl.results.lines import from_object, to_object
 from p2pfl.results.record import NodeSample, NodeTotals
@@ -13,6 +15,13 @@ from p2pfl.transport.base import Row
 
 _REFUSED_MAX: Final = 20
 """Entries of refused messages in a line: it must fit a frame, whatever peers do."""
+
+_TRANSFERS: Final = "transfers"
+"""The one key of a line that tells of slow transfers, as JSON text."""
+
+_TRANSFERS_MAX: Final = 16
+
+_MB: Final = 1e6
 
 _NESTED: Final = ("per_class", "refused")
 """Keys that are no plain values: they travel as JSON text."""
@@ -30,6 +39,57 @@ class Report:
     """Counter of the incarnation: totals begin anew with each."""
     eval_s: float
     """Seconds that the evaluation took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnTheWay:
+    """A large model that is slow on its way to a node, or from it."""
+
+    peer: str
+    """Whose it is; empty: the node's own, going out."""
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float
+    """Over the last seconds; 0: nothing came."""
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds that it still needs at this rate; inf where nothing comes."""
+        left = self.total_bytes - self.done_bytes
+        return left / self.bytes_per_s if self.bytes_per_s > 0.0 else math.inf
+
+    def text(self, node: str) -> str:
+        """In a few words; `n0 <- n1 54 of 99 MB, 19 s to go`."""
+        way = f"{node} <- {self.peer}" if self.peer else f"{node} ->"
+        rest = f"{self.rest_s:.0f} s to go" if self.bytes_per_s > 0.0 else "nothing comes"
+        return f"{way} {self.done_bytes / _MB:.0f} of {self.total_bytes / _MB:.0f} MB, {rest}"
+
+
+def to_transfers_row(slow: Sequence[OnTheWay]) -> Row:
+    """All slow transfers of a node at one moment, as a flat line; the first ones of very many."""
+    return {_TRANSFERS: json.dumps([to_object(one) for one in slow[:_TRANSFERS_MAX]])}
+
+
+def from_transfers_row(row: Row) -> tuple[OnTheWay, ...] | None:
+    """The slow transfers that a line holds; None: it is another kind of line.
+
+    Raises:
+        ProtocolError: it is nonsense.
+    """
+    if _TRANSFERS not in row:
+        return None
+    try:
+        found = json.loads(str(row[_TRANSFERS]))
+        slow = [from_object(OnTheWay, each, where="row") for each in found[:_TRANSFERS_MAX]]
+    except (DataError, ValueError, TypeError, KeyError, RecursionError) as problem:
+        raise ProtocolError("row", str(problem)[:200]) from None
+    return tuple(one for one in slow if _is_plausible(one))
+
+
+def _is_plausible(one: OnTheWay) -> bool:
+    """Shown on a terminal: no name but one of the grammar's, no number that is none."""
+    named = not one.peer or NODE_ID.fullmatch(one.peer) is not None
+    return named and 0 <= one.done_bytes <= one.total_bytes and math.isfinite(one.bytes_per_s)
 
 
 def to_row(report: Report) -> Row:
@@ -103,6 +163,8 @@ def over_lives(lives: list[NodeTotals]) -> NodeTotals:
         out_messages=sum(t.out_messages for t in lives),
         in_messages=sum(t.in_messages for t in lives),
         superseded=sum(t.superseded for t in lives),
+        period_s=last.period_s,
+        way_s=last.way_s,
         refused=refused,
         outcome=last.outcome,
     )

@@ -15,6 +15,9 @@ _PLAIN_EVERY_S: Final = 3.0
 _ROWS_MAX: Final = 40
 """More nodes than this do not fit a screen: the table shows the first."""
 
+_SLOW_MAX: Final = 6
+"""So many slow transfers are shown."""
+
 _KIB: Final = 1024.0
 
 
@@ -92,8 +95,12 @@ def table_of(board: Board) -> Table:
         if elsewhere:
             cells = (cells[0], standing.host, *cells[1:], escape(standing.said))
         table.add_row(*cells, style=None if standing.alive else "red")
-    if len(standings) > _ROWS_MAX:
-        table.caption = f"and {len(standings) - _ROWS_MAX} more"
+    more = [f"and {len(standings) - _ROWS_MAX} more"] * (len(standings) > _ROWS_MAX)
+    slow = board.on_the_way
+    if more or slow:
+        rest = [f"and {len(slow) - _SLOW_MAX} more on their way"] * (len(slow) > _SLOW_MAX)
+        table.caption = "\n".join([*more, *slow[:_SLOW_MAX], *rest])
+        table.caption_justify = "left"
     return table
 
 
@@ -111,6 +118,8 @@ def line_of(board: Board) -> str:
     worst = max((s.staleness_max for s in samples), default=0.0)
     words.append(f"staleness {worst:.2f}")
     words.append(_size(sum(s.out_bytes + s.in_bytes for s in samples)))
+    if slow := board.on_the_way:
+        words.append(slow[0] + f" (and {len(slow) - 1} more)" * (len(slow) > 1))
     return "  ".join(words)
 
 

@@ -75,6 +75,8 @@ class Worker:
         """Mean over the last update."""
         self.done_s = math.nan
         """When the last update was done, on the event loop's clock."""
+        self._first_s = math.nan
+        self._updates = 0
         self._node = node
         self._trainer = trainer
         self._threads = threads
@@ -107,7 +109,14 @@ class Worker:
             self.pace.woke(rest_s, loop.time() - done_s)
         self._momentum = outcome.momentum
         self.loss, self.done_s = outcome.loss, loop.time()
+        self._first_s = self._first_s if self._updates else self.done_s
+        self._updates += 1
         return outcome
+
+    @property
+    def period_s(self) -> float:
+        """Mean seconds from one update to the next, waits included; 0: there were no two."""
+        return (self.done_s - self._first_s) / (self._updates - 1) if self._updates > 1 else 0.0
 
     @property
     def memory(self) -> tuple[Vector | None, int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Score, Trainer
 from p2pfl.results.measure import consensus_distance, mean_model, network_sample
+from p2pfl.results.on_the_way import way_notes
 from p2pfl.results.record import NetworkSample, NodeSample, NodeTotals, RunResult
 from p2pfl.types import NodeId, Vector
 
@@ -110,6 +111,14 @@ def run_result(
 ) -> RunResult:
     """One simulated run, whole; `learners` as they are at its end."""
     config = experiment.config
+    totals = tuple(
+        replace(
+            each,
+            labels=trainer.labels(each.node),
+            period_s=duration_s / each.versions if each.versions else 0.0,
+        )
+        for each in nodes
+    )
     return RunResult(
         name=config.name,
         label=experiment.label,
@@ -123,10 +132,10 @@ def run_result(
         staleness_unit=experiment.staleness_unit,
         curve=tuple(measured.curve),
         samples=tuple(measured.samples),
-        nodes=tuple(replace(each, labels=trainer.labels(each.node)) for each in nodes),
+        nodes=totals,
         edges=experiment.edges,
         served={one.node: one.served for one in learners if one.served is not None},
         public={one.node: one.public for one in learners if one.public is not None},
         trace_hash=trace_hash,
-        notes=trainer.notes,
+        notes=(*trainer.notes, *way_notes(totals, codec=config.network.codec)),
     )

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from p2pfl.codec.frame import encoded_bytes
-from p2pfl.codec.tensors import payload_of, vector_of
+from p2pfl.codec.tensors import ITEM_BYTES, payload_of, vector_of
 from p2pfl.config.schema import NetworkConfig
 from p2pfl.messages import Message, ModelMessage, Presence
 from p2pfl.simulation.links import LinkLaw, Partitions
@@ -151,6 +151,19 @@ class StarNetwork:
     def size_bytes(self, message: Message) -> int:
         """Bytes on the wire, exactly as the codec makes them."""
         return encoded_bytes(message, self.config.codec)
+
+    def way_s(self, node: NodeId, numbers: int, *, heard: int) -> float:
+        """Seconds of a model of so many numbers on its way up, or down, whichever is longer.
+
+        A downlink that was too slow is shared by the `heard` neighbours. 0 without limits.
+        """
+        up, down = self._uplinks.get(node), self._downlinks.get(node)
+        if not heard:
+            return 0.0
+        size = numbers * ITEM_BYTES[self.config.codec]
+        coming = heard if self.endpoints[node].skipped else 1
+        out_s = 0.0 if up is None else size / up.bytes_per_s
+        return max(out_s, 0.0 if down is None else coming * size / down.bytes_per_s)
 
     # ------------------------------------------------------------ who is there
 

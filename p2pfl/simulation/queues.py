@@ -48,7 +48,7 @@ class LinkQueue(Generic[T]):
         superseded: Callable[[T], None],
     ) -> None:
         self._clock = clock
-        self._bytes_per_s = bytes_per_s
+        self.bytes_per_s = bytes_per_s
         self._done = done
         self._superseded = superseded
         self._waiting: dict[Hashable, _Item[T]] = {}
@@ -113,4 +113,4 @@ class LinkQueue(Generic[T]):
                 self._done(item.thing)
                 self._go_on()
 
-        self._clock.at(self._clock.now_s + item.size_bytes / self._bytes_per_s, end, delivery=True)
+        self._clock.at(self._clock.now_s + item.size_bytes / self.bytes_per_s, end, delivery=True)

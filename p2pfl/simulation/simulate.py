@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from p2pfl.compute import ComputeLaw
 from p2pfl.experiment import Experiment
 from p2pfl.learning.trainer import Trainer
 from p2pfl.protocol.node import Node
-from p2pfl.results.record import NetworkSample, RunResult
+from p2pfl.results.record import NetworkSample, NodeTotals, RunResult
 from p2pfl.simulation.determined import round_simulation
 from p2pfl.simulation.devices import devices_of
 from p2pfl.simulation.faults import Faults
@@ -237,6 +238,15 @@ class Simulation:
             public=one.node.public() if one.alive else None,
         )
 
+    def _totals(self, one: Inhabitant) -> NodeTotals:
+        """A node's, with how long models need to it and from it."""
+        totals, place = one.totals(), self.experiment.places[one.name]
+        beside = place.algorithm.capabilities.beside
+        dimension = self.trainer.dimension
+        numbers = dimension + (0 if beside is None else beside.size(dimension))
+        way_s = self.world.network.way_s(one.name, numbers, heard=len(place.neighbours))
+        return replace(totals, way_s=way_s)
+
     def _result(self) -> RunResult:
         world = self.world
         return run_result(
@@ -244,7 +254,7 @@ class Simulation:
             self.trainer,
             self.measured,
             duration_s=world.now_s,
-            nodes=[one.totals() for one in world.inhabitants.values()],
+            nodes=[self._totals(one) for one in world.inhabitants.values()],
             learners=self._learners() if self._last is None else self._last,
             trace_hash=self.trace.digest(),
         )

@@ -39,10 +39,22 @@ class Traffic:
     fan_out_bytes: int = 0
     control_out_bytes: int = 0
     control_in_bytes: int = 0
+    large_out: int = 0
+    """Models that went out in parts, and the seconds until the broker had them, together."""
+    large_out_s: float = 0.0
+    large_in: int = 0
+    """Models that came in parts, and the seconds from their first part to the last, together."""
+    large_in_s: float = 0.0
     superseded: int = 0
     """Versions that were never sent because a newer one was ready (newest wins)."""
     refused: Counter[tuple[NodeId, str]] = field(default_factory=Counter)
     """Dropped frames, by claimed peer and reason."""
+
+    @property
+    def way_s(self) -> float:
+        """Mean seconds of a large model on its way out, or in, whichever is longer; 0: no such."""
+        out_s = self.large_out_s / max(self.large_out, 1)
+        return max(out_s, self.large_in_s / max(self.large_in, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

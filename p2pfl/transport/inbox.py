@@ -269,6 +269,8 @@ class Inbox:
         if done is not None:
             data, retained = done
             self._traffic.in_messages += 1
+            self._traffic.large_in += 1
+            self._traffic.large_in_s += reader.took_s
             unread = _Unread(sender, data, retained, directed=False)
             if self._mailbox.put(("head", sender), unread):
                 reader.on_unread()

@@ -62,6 +62,9 @@ class Reader:
 
         With every pull, what is subscribed must be subscribed anew: only that brings retained ones.
         """
+        self.took_s = 0.0
+        """From the first part to the last of the model that was whole last."""
+        self._begun_s = 0.0
         self._head: Head | None = None
         self._head_retained = False
         self._slots: dict[int, int] = {}
@@ -128,14 +131,16 @@ class Reader:
         if self.mode is Mode.PULLING and not self._is_pulled(part):
             return None
         self._progress_s = now_s
-        discarded = self.assembly.discarded
+        discarded, begun = self.assembly.discarded, self.assembly.stamp
         frame = self.assembly.add(part)
+        if part.stamp != begun:
+            self._begun_s = now_s
         self._unfinished += self.assembly.discarded - discarded
         if frame is None:
             if self._unfinished >= BEHIND_MAX and self.mode is Mode.FOLLOWING:
                 self._wait()
             return None
-        self._done = part.stamp
+        self._done, self.took_s = part.stamp, now_s - self._begun_s
         named = self._head is not None and self._head.stamp == part.stamp
         self._after_model()
         return frame, self._head_retained if named else retained

@@ -164,6 +164,7 @@ class Sender:
         )
         count = part_count(frame.nbytes, self._chunk_bytes)
         self._slot_counts[slot] = max(self._slot_counts[slot], count)
+        begun_s = time.monotonic()
         sent = await self._send_parts(connection, names, outgoing.number, frame.nbytes)
         self._count(sent, receivers=self._receivers)
         if self._abandoned:
@@ -180,6 +181,8 @@ class Sender:
             sent_s=time.monotonic(),
         ).encode()
         await connection.publish(topic, head, qos=1, retain=True)
+        self._traffic.large_out += 1
+        self._traffic.large_out_s += time.monotonic() - begun_s
         self._count(len(head), receivers=self._receivers, control=True)
 
     async def _send_parts(

@@ -73,7 +73,9 @@ async def node(file: Path, name: str, url: str, *, progress_s: float, records: P
     )
     words = ["node", str(file), "--id", name, "--broker", url, "--record", str(records)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, *words, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", program, *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
     watched, begun_s = Watched(), monotonic()
@@ -134,6 +136,7 @@ async def measured(
         "accuracy": accuracy_of(first.lines[-1]),
         "least_s": size / (2 if codec == "bfloat16" else 1) / bytes_per_s,
         "told": len(told),
+        "advised": sum("holds training back" in line for line in first.lines),
         "first_half_mib": max(mib for at_s, mib in first.peaks_mib if at_s <= half),
         "peak_mib": max(mib for _, mib in first.peaks_mib),
         "example": told[len(told) // 2] if told else "",  # type: ignore[dict-item] # for people

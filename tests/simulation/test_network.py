@@ -120,6 +120,36 @@ def test_each_receipt_counts_once_in_and_nothing_else_does() -> None:
     assert got == fanned
 
 
+@pytest.mark.parametrize(
+    ("network", "way_s"),
+    [
+        ({"uplink_bytes_per_s": 0.1 * MODEL_BYTES}, 10.0),
+        ({"uplink_bytes_per_s": 2.0 * MODEL_BYTES}, 0.5),
+        # Both neighbours' models share a downlink that does not keep up, and else have it in turn.
+        ({"downlink_bytes_per_s": 0.1 * MODEL_BYTES}, 20.0),
+        ({"downlink_bytes_per_s": 8.0 * MODEL_BYTES}, 0.125),
+        ({"downlink_bytes_per_s": 0.1 * MODEL_BYTES, "codec": "bfloat16"}, 10.0),
+        ({}, 0.0),
+    ],
+)
+def test_links_on_which_a_model_takes_longer_than_an_update_are_noted(
+    network: dict[str, Any], way_s: float
+) -> None:
+    result = simulate(
+        quadratic_experiment(
+            slow=0,
+            data={"dimension": 1000},
+            network={"latency": "constant", **network},
+            stop={"time_s": 60.0},
+        )
+    )
+    assert [n.way_s for n in result.nodes] == [pytest.approx(way_s, rel=0.1) for _ in result.nodes]
+    slow = [note for note in result.notes if note.startswith("models were longer on their way")]
+    assert len(slow) == (way_s > result.nodes[0].period_s)
+    assert len(slow) == (way_s > 1.0)
+    assert all(("bfloat16" in note) == ("codec" not in network) for note in slow)
+
+
 def test_duplicates_count_in_again_and_superseded_models_never() -> None:
     calm = {"latency": "constant"}
     experiment: dict[str, Any] = {

@@ -16,6 +16,8 @@ async def test_a_model_over_a_slow_link_comes_in_parts_and_its_progress_is_shown
     assert found["came"] >= 1
     assert found["told"] >= 1
     assert " of 1.2 MB, " in str(found["example"])
+    # It mixes each second, and a model needs five.
+    assert found["advised"] == 1
     # Beyond Python and torch: vectors, frames and parts, never a queue of models.
     assert found["peak_mib"] - found["first_half_mib"] < 40 * found["vector_mib"]
 

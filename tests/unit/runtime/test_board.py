@@ -12,9 +12,9 @@ from p2pfl.errors import ProtocolError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Incarnation, Presence, PresenceState
 from p2pfl.results.record import NodeSample, NodeTotals
-from p2pfl.runtime.board import Board
+from p2pfl.runtime.board import LOST, Board
 from p2pfl.runtime.jobs import Legacy
-from p2pfl.runtime.rows import Report, from_row, to_row
+from p2pfl.runtime.rows import OnTheWay, Report, from_row, to_row, to_transfers_row
 from p2pfl.runtime.table import LiveTable, line_of, table_of
 from p2pfl.types import NodeId
 
@@ -32,6 +32,64 @@ def board() -> Board:
         "evaluation": {"every_s": 1.0},
     }
     return Board(Experiment(config_from_mapping(table, source="test")))
+
+
+def slow(peer: str, done_mb: int, mb_per_s: float) -> OnTheWay:
+    return OnTheWay(
+        peer=peer, done_bytes=done_mb * 10**6, total_bytes=99 * 10**6, bytes_per_s=mb_per_s * 1e6
+    )
+
+
+def test_slow_transfers_are_shown_the_longest_first_and_those_of_the_dead_no_more() -> None:
+    seen = board()
+    seen.now_s = 3.0
+    seen.hear(N0, to_transfers_row([slow("n1", 54, 2.5), slow("", 12, 1.0)]))
+    seen.hear(N2, to_transfers_row([slow("n1", 98, 0.0)]))
+    shown = [
+        "n2 <- n1 98 of 99 MB, nothing comes",
+        "n0 -> 12 of 99 MB, 87 s to go",
+        "n0 <- n1 54 of 99 MB, 18 s to go",
+    ]
+    assert seen.on_the_way == shown
+    assert line_of(seen).endswith("  n2 <- n1 98 of 99 MB, nothing comes (and 2 more)")
+    assert table_of(seen).caption == "\n".join(shown)
+    seen.lose(N2, 3.5, phase=LOST, note="n2 is gone")
+    assert seen.on_the_way == shown[1:]
+    seen.hear(N0, to_transfers_row([]))
+    assert seen.on_the_way == []
+    assert table_of(seen).caption is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        "3",
+        "[3]",
+        '[{"peer": "n1"}]',
+        '[{"peer": "\\u001b[2J", "done_bytes": 1, "total_bytes": 2, "bytes_per_s": 1.0}]',
+        '[{"peer": "n1", "done_bytes": 3, "total_bytes": 2, "bytes_per_s": 1.0}]',
+        '[{"peer": "n1", "done_bytes": 1, "total_bytes": 2, "bytes_per_s": "nan"}]',
+    ],
+)
+def test_nonsense_about_transfers_shows_nothing(text: str) -> None:
+    seen = board()
+    seen.hear(N0, {"transfers": text})
+    assert seen.on_the_way == []
+
+
+def test_who_was_held_back_by_the_way_of_its_models_is_noted_with_what_to_change() -> None:
+    seen = board()
+    for node, way_s, period_s in ((N0, 40.0, 1.0), (N1, 1.0, 1.0), (N2, 1.5, 1.04)):
+        slower = replace(totals(node, 3), way_s=way_s, period_s=period_s)
+        seen.hear(node, to_row(replace(report(node, 1.0, 3), totals=slower)))
+    (note,) = seen.result(duration_s=3.0, wall_s=4.0).notes
+    assert note == (
+        "models were longer on their way than an update takes (n0 40 s, update every 1 s; n2 1.5 s,"
+        " update every 1 s): the same old ones were mixed again and again, which holds training"
+        " back; raise training.local_steps to 40 times what it is, or set network.codec ="
+        ' "bfloat16", or choose a sparser topology'
+    )
 
 
 def totals(node: NodeId, steps: int, *, staleness: float = 0.5) -> NodeTotals:

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from p2pfl.cli.say import spoken_as
+from p2pfl.runtime.rows import OnTheWay, from_transfers_row
 from p2pfl.runtime.transfers import PROGRESS, tell_transfers
-from p2pfl.transport.base import LinkState, Transfer
+from p2pfl.transport.base import LinkState, Row, Traffic, Transfer
 from p2pfl.types import NodeId
 
 N0, N1 = NodeId("n0"), NodeId("n1")
@@ -20,6 +22,11 @@ class Link:
     def __init__(self, *looks: list[Transfer]) -> None:
         self.looks = list(looks)
         self.seen = asyncio.Event()
+        self.traffic = Traffic()
+        self.rows: list[Row] = []
+
+    def report(self, row: Row) -> None:
+        self.rows.append(row)
 
     @property
     def link_state(self) -> LinkState:
@@ -35,13 +42,25 @@ def on_its_way(done_mb: float, *, peer: NodeId | None = N1, number: int = 7) -> 
     )
 
 
+@dataclass(frozen=True)
+class Worker:
+    """Does an update every so often."""
+
+    period_s: float = 0.0
+
+
+async def watched(link: Any, period_s: float = 0.0) -> None:  # noqa: ANN401 - a part of a transport
+    """Until all looks were taken."""
+    worker = Worker(period_s)
+    task = asyncio.create_task(tell_transfers(N0, link, worker, codec="float32", every_s=0.02))
+    await link.seen.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+
+
 async def told(caplog: pytest.LogCaptureFixture, *looks: list[Transfer]) -> list[str]:
-    link: Any = Link(*looks)
     with caplog.at_level(logging.INFO, logger=PROGRESS.name):
-        task = asyncio.create_task(tell_transfers(N0, link, every_s=0.02))
-        await link.seen.wait()
-        await asyncio.sleep(0)
-        task.cancel()
+        await watched(Link(*looks))
     return [record.getMessage() for record in caplog.records]
 
 
@@ -61,6 +80,50 @@ async def test_one_that_goes_out_and_does_not_move_is_told_so(
 
 async def test_models_that_come_quickly_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
     assert await told(caplog, [on_its_way(9.0)], [on_its_way(1.0, number=8)], []) == []
+
+
+async def test_whoever_watches_hears_of_slow_transfers_and_once_that_there_are_none_any_more() -> (
+    None
+):
+    way_out = on_its_way(1.0, peer=None)
+    link = Link([on_its_way(10.0), way_out], [on_its_way(12.0), way_out], [], [])
+    await watched(link)
+    going = OnTheWay(peer="", done_bytes=1_000_000, total_bytes=100_000_000, bytes_per_s=0.0)
+    coming = OnTheWay(peer="n1", done_bytes=12_000_000, total_bytes=100_000_000, bytes_per_s=1e8)
+    assert list(map(from_transfers_row, link.rows)) == [(coming, going), ()]
+
+
+@pytest.mark.parametrize(
+    ("period_s", "large_in", "looks", "way"),
+    [
+        # Whole ones count from the second on, by their mean.
+        (0.5, 2, (), "0.75 s"),
+        (0.5, 1, (), None),
+        (0.8, 2, (), None),
+        # One under way counts as what it will need at its rate, so that nobody waits for the end.
+        (0.5, 0, ([on_its_way(10.0)], [on_its_way(12.0)]), "1 s"),
+        (0.5, 0, ([on_its_way(10.0)], [on_its_way(10.0)]), None),
+        (1.5, 0, ([on_its_way(10.0)], [on_its_way(12.0)]), None),
+        # Before two updates there is no period to compare with.
+        (0.0, 2, (), None),
+    ],
+)
+async def test_a_node_is_warned_once_when_models_take_longer_than_its_updates(
+    period_s: float,
+    large_in: int,
+    looks: tuple[list[Transfer], ...],
+    way: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = Link(*looks, [], [], [])
+    link.traffic.large_in, link.traffic.large_in_s = large_in, 0.75 * large_in
+    link.traffic.large_out, link.traffic.large_out_s = large_in, 0.1 * large_in
+    with caplog.at_level(logging.WARNING, logger="p2pfl.runtime"):
+        await watched(link, period_s)
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == (way is not None)
+    if way is not None:
+        assert warnings[0].startswith(f"n0: a model is {way} on its way, and the node mixes every")
 
 
 def test_a_command_shows_progress_as_plain_lines_and_takes_its_hands_off(

@@ -37,6 +37,16 @@ def reader() -> Reader:
     return Reader()
 
 
+def test_how_long_a_model_took_is_told_from_its_first_part_to_its_last(reader: Reader) -> None:
+    broker = parts(1)
+    reader.on_head(head(1), retained=True, now_s=10.0)
+    now_s = 12.0
+    while not deliver(reader, broker, now_s=now_s):
+        now_s += 1.5
+    assert now_s > 12.0
+    assert reader.took_s == now_s - 12.0
+
+
 def test_the_first_large_model_is_pulled_and_a_small_one_followed(reader: Reader) -> None:
     reader.on_head(head(1, count=FOLLOWED_PARTS_MAX), retained=True, now_s=0.0)
     assert reader.mode is Mode.FOLLOWING
