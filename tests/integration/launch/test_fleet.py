@@ -137,14 +137,21 @@ async def test_nodes_go_on_over_a_broken_connection_and_are_still_stopped(
     assert not any(map(lives, pids))
 
 
+@pytest.mark.parametrize("served", [False, True], ids=["broker stays", "broker is gone too"])
 async def test_nodes_that_are_left_alone_stop_by_themselves(
-    broker: EmbeddedBroker, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+    served: bool,  # noqa: FBT001 - pytest fills it in
+    broker: EmbeddedBroker,
+    loopback: Loopback,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """With --serve the broker goes with the launching machine."""
     monkeypatch.setattr("p2pfl.launch.host.ALIVE_S", 60.0)
     what = experiment(stop={"steps": 100_000})
     fleet = fleet_of(what, broker.url, loopback, alone_s=3.0, lab={})
     async with RealRun(what, broker_url=broker.url, processes=fleet, watcher=fleet.annotate):
         pids = list(fleet.pids.values())
+        if served:
+            await broker.kill()
         await until(lambda: not any(map(lives, pids)))
 
 
