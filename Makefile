@@ -21,7 +21,7 @@ FAST := tests/unit tests/properties tests/simulation tests/test_architecture.py
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all test-flower check format format-check lint types contracts bench bench-docs soak coverage clean system
+.PHONY: help setup demo test test-all test-flower test-brokers check format format-check lint types contracts bench bench-docs soak coverage clean system
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,15 @@ test-flower: ## run the adapter of Flower's clients with the real Flower, in an 
 	build/flower/bin/python -m pip --disable-pip-version-check --quiet install \
 		-c build/flower/constraints.txt -e ".[nats]" flwr==1.41.0
 	build/flower/bin/python tests/benchmarks/with_flower.py
+
+test-brokers: setup system ## run over RabbitMQ, ejabberd, aedes, rumqttd and a cluster of NATS; installs them (apt-get, npm, pip)
+	@command -v rabbitmq-server >/dev/null && command -v ejabberdctl >/dev/null && command -v npm >/dev/null || \
+		{ $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		rabbitmq-server ejabberd nodejs npm; } >/dev/null || { echo "make test-brokers: apt-get could not install them" >&2; exit 2; }
+	npm install --silent --no-audit --no-fund --prefix build/brokers aedes@1.2.0
+	$(PYTHON) -m venv build/brokers/venv
+	build/brokers/venv/bin/python -m pip --disable-pip-version-check --quiet install iotcore==0.4.0
+	$(BIN)/python -m pytest --other-brokers --verbose tests/brokers
 
 check: format-check lint types contracts ## what a commit must pass: format, lint, types, contracts, fast tests
 	$(PYTEST) -m "not broker and not mosquitto and not systemd and not hosts and not browser" $(FAST)

@@ -35,3 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the transport's tests over this broker, mqtt[s]://[user:password@]host[:port],"
         " instead of those that are started here; only below p2pfl/1/test-",
     )
+    parser.addoption(
+        "--other-brokers",
+        action="store_true",
+        help="collect tests/brokers too: brokers that p2pfl does not bring (make test-brokers)",
+    )

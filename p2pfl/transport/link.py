@@ -49,6 +49,9 @@ Handler = Callable[[Incoming], None]
 class Connection(Protocol):
     """One established connection. Every method raises Disconnected when it is gone."""
 
+    room_bytes: int | None = None
+    """The longest payload that the broker takes; None: it names no limit."""
+
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         """Hand over, and wait for the broker's acknowledgement (QoS 1)."""
         ...

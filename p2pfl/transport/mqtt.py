@@ -61,6 +61,7 @@ class MqttConnector:
     """Connects to the first of some addresses that lets us in; all lead to one broker or cluster.
 
     Where a connection breaks, the next one is made to the next address: its server may be gone.
+    In a cluster subscriptions are QoS 0; what a server drops then, the protocol repeats or renews.
     """
 
     def __init__(self, brokers: Sequence[Broker], *, keepalive_s: int = KEEPALIVE_S) -> None:
@@ -84,9 +85,13 @@ class MqttConnector:
                 problems.append(problem)
                 self._leave(at)
             else:
-                room_bytes = self._doors[at].room_bytes
-                broken = partial(self._leave, at)
-                return _MqttConnection(client, patience, room_bytes=room_bytes, broken=broken)
+                return _MqttConnection(
+                    client,
+                    patience,
+                    room_bytes=self._doors[at].room_bytes,
+                    qos_max=1 if len(self._doors) == 1 else 0,
+                    broken=partial(self._leave, at),
+                )
         if len(problems) == 1:
             raise problems[0]
         refused = all(isinstance(problem, RefusedError) for problem in problems)
@@ -194,9 +199,11 @@ class _MqttConnection:
         patience: Patience,
         *,
         room_bytes: int | None,
+        qos_max: int,
         broken: Callable[[], None],
     ) -> None:
         self._client = client
+        self._qos_max = qos_max
         self._patience = patience
         self._broken = broken
         self.room_bytes = room_bytes
@@ -212,10 +219,13 @@ class _MqttConnection:
 
     async def subscribe(self, topics: Mapping[str, int]) -> None:
         async with self._answered():
-            codes = await self._client.subscribe(list(topics.items()), timeout=math.inf)
+            # A NATS cluster keeps a replicated consumer for each QoS 1 subscription: one of its
+            # servers dead, each takes up to 5 s, and a node that comes back half a minute.
+            asked = [(topic, min(qos, self._qos_max)) for topic, qos in topics.items()]
+            codes = await self._client.subscribe(asked, timeout=math.inf)
             refused = [
                 topic
-                for (topic, qos), code in zip(topics.items(), codes, strict=False)
+                for (topic, qos), code in zip(asked, codes, strict=False)
                 if _number(code) >= _SUBSCRIBE_FAILED and qos
             ]
             if refused:

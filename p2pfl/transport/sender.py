@@ -1,13 +1,14 @@
 """The sending tasks of a node: one for models, one for all that is small."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Final
 
-from p2pfl.codec.frame import Frame, encode, frame_digest
+from p2pfl.codec.frame import PART_HEADER_BYTES, Frame, encode, frame_digest
 from p2pfl.codec.parts import Stamp, part_count, split
 from p2pfl.codec.tensors import Dtype
 from p2pfl.errors import TransportError
@@ -26,6 +27,10 @@ THREAD_BYTES: Final = 4 * 1024 * 1024
 """Models above this are encoded and decoded in a thread: their checksum would stop the loop."""
 
 _ANSWERS_MAX: Final = 16
+
+_TELL_BROKEN: Final = 3
+
+_log: Final = logging.getLogger("p2pfl.transport")
 
 
 class Sender:
@@ -60,6 +65,8 @@ class Sender:
         self._acknowledged = asyncio.Event()
         self._connection: Connection | None = None
         self._abandoned = False
+        self._broken_in_a_row = 0
+        """Sendings of a model, begun and not finished, of which no part was acknowledged."""
         self.going: Transfer | None = None
         """The large model that is being sent, and how much of it the broker has acknowledged."""
 
@@ -86,13 +93,25 @@ class Sender:
     async def send_models(self, connection: Connection) -> None:
         """Send each model when the one before is acknowledged; forever."""
         self._connection = connection
+        if self._broken_in_a_row == _TELL_BROKEN:
+            _log.warning(
+                "%s/%s: the connection broke %d times in a row while a model was on its way: if "
+                "the broker takes no messages of %d bytes, raise its limit or lower [broker] "
+                "chunk_bytes",
+                self._run,
+                self._node,
+                _TELL_BROKEN,
+                self._chunk_bytes,
+            )
         while True:
             self._models_wake.clear()
             outgoing = self._outbox.take_model()
             if outgoing is None:
                 await self._models_wake.wait()
                 continue
+            self._broken_in_a_row += 1
             await self._send_model(connection, outgoing)
+            self._broken_in_a_row = 0
             self._outbox.model_acknowledged()
             self._models_wake.set()
             self._acknowledged.set()
@@ -151,18 +170,19 @@ class Sender:
     async def _send_model(self, connection: Connection, outgoing: Outgoing) -> None:
         frame = await self._encoded(outgoing.message)
         topic = topics.head(self._run, self._node)
-        if frame.nbytes <= self._inline_bytes_max:
+        inline_bytes_max, chunk_bytes = self._fitting(connection)
+        if frame.nbytes <= inline_bytes_max:
             await connection.publish(topic, frame.join(), qos=1, retain=True)
             self._count(frame.nbytes, receivers=self._receivers)
             return
         slot = outgoing.number % topics.SLOTS
         stamp = Stamp(self._incarnation.counter, self._incarnation.nonce, outgoing.number)
-        parts = split(frame, stamp=stamp, slot=slot, chunk_bytes=self._chunk_bytes)
+        parts = split(frame, stamp=stamp, slot=slot, chunk_bytes=chunk_bytes)
         names = (
             (topics.part(self._run, self._node, slot, index), part)
             for index, part in enumerate(parts)
         )
-        count = part_count(frame.nbytes, self._chunk_bytes)
+        count = part_count(frame.nbytes, chunk_bytes)
         self._slot_counts[slot] = max(self._slot_counts[slot], count)
         begun_s = time.monotonic()
         sent = await self._send_parts(connection, names, outgoing.number, frame.nbytes)
@@ -193,6 +213,8 @@ class Sender:
         def acknowledged(size: int) -> None:
             nonlocal done
             done += size
+            if done:
+                self._broken_in_a_row = 0
             self.going = Transfer(peer=None, number=number, done_bytes=done, total_bytes=total)
 
         acknowledged(0)
@@ -206,14 +228,23 @@ class Sender:
         frame = await self._encoded(letter.message)
         topic = topics.letter(self._run, self._node, letter.peer)
         control = not isinstance(letter.message, ModelMessage)
-        if frame.nbytes <= self._inline_bytes_max:
+        inline_bytes_max, chunk_bytes = self._fitting(connection)
+        if frame.nbytes <= inline_bytes_max:
             await connection.publish(topic, frame.join(), qos=1, retain=False)
             self._count(frame.nbytes, receivers=1, control=control)
             return
         stamp = Stamp(self._incarnation.counter, self._incarnation.nonce, letter.number)
-        parts = split(frame, stamp=stamp, slot=0, chunk_bytes=self._chunk_bytes)
+        parts = split(frame, stamp=stamp, slot=0, chunk_bytes=chunk_bytes)
         sent = await _publish_all(connection, ((topic, part) for part in parts), retain=False)
         self._count(sent, receivers=1)
+
+    def _fitting(self, connection: Connection) -> tuple[int, int]:
+        """How long a whole frame, and a piece of one, may be for this broker."""
+        room = connection.room_bytes
+        if room is None:
+            return self._inline_bytes_max, self._chunk_bytes
+        piece = min(self._chunk_bytes, room - PART_HEADER_BYTES)
+        return min(self._inline_bytes_max, room), piece
 
     async def _encoded(self, message: Message) -> Frame:
         if isinstance(message, ModelMessage) and message.vector.nbytes > THREAD_BYTES:

@@ -105,15 +105,17 @@ async def measured(
     codec: str = "float32",
     progress_s: float = 5.0,
     local_steps: int = 1,
+    broker_url: str | None = None,
 ) -> dict[str, float]:
-    """Both nodes to their end; numbers of the first."""
+    """Both nodes to their end, over an embedded broker or this one; numbers of the first."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / "large.toml"
         file.write_text(experiment_text(width, time_s, codec, local_steps=local_steps))
-        broker = await stack.enter_async_context(p2pfl.EmbeddedBroker())
+        if broker_url is None:
+            broker_url = (await stack.enter_async_context(p2pfl.EmbeddedBroker())).url
         links = [
-            await stack.enter_async_context(Forwarder(broker.port, bytes_per_s=bytes_per_s))
+            await stack.enter_async_context(Forwarder(broker_url, bytes_per_s=bytes_per_s))
             for _ in range(2)
         ]
         pair = await asyncio.gather(

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import logging
 import time
 import tracemalloc
@@ -24,7 +25,7 @@ from p2pfl.messages import (
     PresenceState,
     Received,
 )
-from p2pfl.transport import topics
+from p2pfl.transport import broker_settings, topics
 from p2pfl.transport.base import Membership
 from p2pfl.transport.broker import EmbeddedBroker
 from p2pfl.transport.manifest import Manifest
@@ -248,6 +249,51 @@ async def test_garbage_is_counted_and_the_node_goes_on(broker: EmbeddedBroker) -
         await model_of_version(b, 2)
         assert b.traffic.refused[A, "magic"] >= 4
         assert b.traffic.refused[A, "torn"] >= 4
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, packet_bytes: int) -> None:
+    """Let the brokers that are started take no larger packets."""
+
+    def write(engine: str, settings: broker_settings.Settings) -> list[str]:
+        words = as_usual(engine, settings)
+        file = Path(words[-1])
+        if engine == "nats":
+            content = json.loads(file.read_text()) | {"max_payload": packet_bytes}
+            file.write_text(json.dumps(content))
+        else:
+            file.write_text(file.read_text() + f"max_packet_size {packet_bytes}\n")
+        return words
+
+    as_usual = broker_settings.write
+    monkeypatch.setattr(broker_settings, "write", write)
+
+
+@pytest.mark.mosquitto
+async def test_parts_fit_into_the_packets_that_a_broker_takes(
+    start_broker: StartBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(monkeypatch, 20_000)
+    broker = await start_broker("mosquitto")
+    async with two(broker.url, broker.url) as (a, b, life):
+        a.publish(model(life, 1))
+        await model_of_version(b, 1)
+        a.send(B, model(life, 2))
+        await model_of_version(b, 2)
+        assert a.link_state.reconnects == b.link_state.reconnects == 0
+
+
+async def test_a_broker_that_silently_takes_smaller_messages_only_is_suspected_in_one_line(
+    start_broker: StartBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    limited(monkeypatch, 20_000)
+    broker = await start_broker("nats")
+    async with two(broker.url, broker.url) as (a, _, life):
+        a.publish(model(life, 1))
+        async with asyncio.timeout(20.0):
+            while not any("chunk_bytes" in each for each in caplog.messages):  # noqa: ASYNC110 - a log.
+                await asyncio.sleep(0.05)
+    (said,) = [each for each in caplog.messages if "chunk_bytes" in each]
+    assert f"if the broker takes no messages of {CHUNK} bytes, raise its limit" in said
 
 
 async def test_a_wrong_password_is_refused_at_once(start_broker: StartBroker) -> None:
