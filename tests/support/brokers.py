@@ -38,12 +38,8 @@ class Kind:
     """One kind of broker."""
 
     name: str
-    install: str
-    """The line that installs it."""
     recipe: Callable[[Path, int], Recipe]
     version: Callable[[], str]
-    keeps: bool
-    """Whether what is retained survives the death of its process."""
     entry: str = ""
     """What stands before the host in its URL."""
 
@@ -258,33 +254,25 @@ KINDS: Final = {
     for kind in (
         Kind(
             name="rabbitmq",
-            install=_RABBITMQ,
             recipe=_rabbitmq,
             version=partial(_debian_version, "rabbitmq-server"),
-            keeps=True,
         ),
         Kind(
             name="ejabberd",
-            install=_EJABBERD,
             recipe=_ejabberd,
             version=partial(_debian_version, "ejabberd"),
-            keeps=True,
             entry="any%40localhost:any@",
         ),
-        Kind(name="aedes", install=_AEDES, recipe=_aedes, version=_aedes_version, keeps=False),
+        Kind(name="aedes", recipe=_aedes, version=_aedes_version),
         Kind(
             name="rumqttd-v4",
-            install=_RUMQTTD,
             recipe=partial(_rumqttd, version=4),
             version=lambda: "iotcore 0.4.0",
-            keeps=False,
         ),
         Kind(
             name="rumqttd-v5",
-            install=_RUMQTTD,
             recipe=partial(_rumqttd, version=5),
             version=lambda: "iotcore 0.4.0",
-            keeps=False,
         ),
     )
 }
