@@ -166,7 +166,7 @@ class Reader:
             self._pull(now_s)
 
     def on_reconnected(self) -> None:
-        """All subscriptions are gone; the head will come again."""
+        """All subscriptions are gone; the head will come again. What has come of a model stays."""
         self._slots = {}
         self._head = None
         self._target = None
@@ -213,8 +213,10 @@ class Reader:
         self.assembly.forget()
 
     def _pull(self, now_s: float) -> None:
-        """Ask for the newest model; for what is missing of it, if it is being pulled already."""
-        if self.mode is not Mode.PULLING or self._target != self._head:
+        """Ask for the newest model; for what is missing of it, if a part of it has come already."""
+        assert self._head is not None
+        begun = self.mode is Mode.PULLING and self._target == self._head
+        if not begun and self.assembly.stamp != self._head.stamp:
             self.assembly.forget()
             self._unfinished = 0
         self.mode = Mode.PULLING

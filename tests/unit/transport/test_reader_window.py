@@ -113,3 +113,34 @@ def test_large_models_are_never_followed_however_prompt_they_are(reader: Reader)
             deliver(reader, parts(number), now_s=0.1 * number)
         assert reader.mode is Mode.WAITING
         reader.on_read(now_s=0.1 * number)
+
+
+def test_what_has_come_of_a_large_model_outlives_a_broken_connection(reader: Reader) -> None:
+    broker = parts(1)
+    reader.on_head(head(1), retained=False, now_s=0.0)
+    deliver(reader, broker)
+    reader.on_reconnected()
+    assert reader.wanted == frozenset()
+    reader.on_head(head(1), retained=True, now_s=9.0)
+    asked: list[int] = []
+    whole = 0
+    while reader.mode is Mode.PULLING:
+        asked += sorted(index for _, index in reader.wanted)
+        whole += deliver(reader, broker)
+    assert whole == 1
+    assert asked == list(range(WINDOW, LARGE))
+
+
+def test_parts_of_an_older_model_are_forgotten_when_a_newer_one_is_found_after_a_break(
+    reader: Reader,
+) -> None:
+    reader.on_head(head(1), retained=False, now_s=0.0)
+    deliver(reader, parts(1))
+    reader.on_reconnected()
+    for number in (2, 3):
+        reader.on_head(head(number), retained=True, now_s=9.0)
+        whole = 0
+        while reader.mode is Mode.PULLING:
+            whole += deliver(reader, parts(number))
+        assert whole == 1
+        reader.on_read(now_s=9.0)
