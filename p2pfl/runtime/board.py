@@ -21,6 +21,8 @@ STARTING: Final = "starting"
 JOINING: Final = "joining"
 LOST: Final = "lost"
 FAILED: Final = "failed"
+FRESH_S: Final = 15.0
+"""What a node tells of slow transfers each few seconds is not shown for longer."""
 DONE: Final = frozenset({"finished", "ended"})
 
 
@@ -45,6 +47,8 @@ class Standing:
 
     transfers: tuple[OnTheWay, ...] = ()
     """Large models that are slow on their way, to it or from it."""
+    transfers_s: float = 0.0
+    """When that was heard, in seconds since the go."""
 
     @property
     def where(self) -> str:
@@ -141,6 +145,7 @@ class Board:
             slow = from_transfers_row(what)
             if slow is not None:
                 standing.transfers = slow if standing.alive else ()
+                standing.transfers_s = self.now_s
                 return
             report = from_row(what)
         except ProtocolError:
@@ -178,8 +183,9 @@ class Board:
 
     @property
     def on_the_way(self) -> list[str]:
-        """The slow transfers of all nodes, what takes longest first."""
-        found = [(one, s.node) for s in self.standings.values() for one in s.transfers]
+        """The slow transfers of all nodes, what takes longest first; none from long ago."""
+        fresh = [s for s in self.standings.values() if self.now_s - s.transfers_s <= FRESH_S]
+        found = [(one, s.node) for s in fresh for one in s.transfers]
         found.sort(key=lambda pair: pair[0].rest_s, reverse=True)
         return [one.text(node) for one, node in found]
 

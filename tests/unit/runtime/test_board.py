@@ -12,7 +12,7 @@ from p2pfl.errors import ProtocolError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Incarnation, Presence, PresenceState
 from p2pfl.results.record import NodeSample, NodeTotals
-from p2pfl.runtime.board import LOST, Board
+from p2pfl.runtime.board import FRESH_S, LOST, Board
 from p2pfl.runtime.jobs import Legacy
 from p2pfl.runtime.rows import OnTheWay, Report, from_row, to_row, to_transfers_row
 from p2pfl.runtime.table import LiveTable, line_of, table_of
@@ -55,6 +55,10 @@ def test_slow_transfers_are_shown_the_longest_first_and_those_of_the_dead_no_mor
     assert table_of(seen).caption == "\n".join(shown)
     seen.lose(N2, 3.5, phase=LOST, note="n2 is gone")
     assert seen.on_the_way == shown[1:]
+    seen.now_s = 3.0 + FRESH_S + 0.1
+    assert seen.on_the_way == []
+    seen.hear(N0, to_transfers_row([slow("n1", 54, 2.5)]))
+    assert seen.on_the_way == shown[2:]
     seen.hear(N0, to_transfers_row([]))
     assert seen.on_the_way == []
     assert table_of(seen).caption is None
