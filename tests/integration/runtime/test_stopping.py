@@ -5,13 +5,13 @@ import json
 import os
 import signal
 import sys
-import time
 import urllib.request
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from p2pfl.algorithms.pull_mix import PullMix
@@ -161,22 +161,26 @@ async def test_one_in_which_nothing_was_finished_writes_nothing(
     assert not exists(out)
 
 
-def until_seen(pid: int, number: signal.Signals) -> None:
-    """Wait until a signal is no longer pending: two before that are one."""
-    status, pending = Path(f"/proc/{pid}/status"), True
-    while pending and status.exists():
-        (mask,) = (line for line in status.read_text().splitlines() if line.startswith("ShdPnd"))
-        pending = bool(int(mask.split()[1], 16) >> (number - 1) & 1)
-        time.sleep(0.005)
+def nodes_of(pid: int) -> list[psutil.Process]:
+    """The node processes of a run: the children of its nursery."""
+    (nursery,) = (
+        child
+        for child in psutil.Process(pid).children()
+        if "p2pfl.runtime.nursery" in child.cmdline()
+    )
+    return nursery.children()
 
 
 async def test_a_second_ctrl_c_waits_for_nothing(start: Started, tmp_path: Path) -> None:
     process = await start("run", written(tmp_path), "--out", str(tmp_path / "runs"))
     await said(process, "training")
+    nodes = nodes_of(process.pid)
+    assert len(nodes) == 3
+    for node in nodes:
+        node.suspend()  # They take no leave: the first Ctrl-C waits for them.
     for _ in range(2):
         process.send_signal(signal.SIGINT)
-        until_seen(process.pid, signal.SIGINT)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(1.0)
     async with asyncio.timeout(20.0):
         _, errors = await process.communicate()
     assert process.returncode == 130
