@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from p2pfl.cli.say import add_log_format_argument, say, speaks_json, spoken_as, tell
 from p2pfl.cli.signals import Stopping, terminable
+from p2pfl.cli.streams import lasting_streams
 from p2pfl.errors import ConfigError, CrashError, DataError, TransportError
 from p2pfl.exit_codes import ExitCode, code_of
 
@@ -71,7 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     `p2pfl.exit_codes` has them all. What is not ours leaves with one line on stderr; every other
     exception leaves with its traceback.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        with lasting_streams():
+            return _main(sys.argv[1:])
+    return _main(list(argv))
+
+
+def _main(words: Sequence[str]) -> int:
     first = words[0] if words else "--help"
     if first in {"-h", "--help", "help"}:
         print(overview())

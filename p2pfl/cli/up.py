@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = read_experiment(arguments)
     experiment = shareable(given)
-    _check_parties(arguments.parties, experiment)
+    check_shared(arguments, experiment)
     own = own_data(given.config.data, arguments.data, arguments.part)
     if own is None and given.config.data.folder:
         # Where the data lies is this machine's business; the others are not told of it.
@@ -86,14 +86,31 @@ def run(arguments: argparse.Namespace) -> int:
     return asyncio.run(go_through())
 
 
-def _check_parties(parties: int, experiment: "Experiment") -> None:
+def check_shared(arguments: argparse.Namespace, experiment: "Experiment") -> None:
+    """Refuse what would not work at the others, before they are invited. Raises ConfigError."""
+    from p2pfl.algorithms.suite import STARS
     from p2pfl.errors import ConfigError
+    from p2pfl.experiment import SERVER
 
-    most = len(experiment.learners)
+    parties, config, most = arguments.parties, experiment.config, len(experiment.places)
     if not 1 <= parties <= most:
         raise ConfigError(
             f"--parties {parties}: allowed: 1 to {most}, the nodes of this experiment"
         )
+    if config.algorithm.kind in STARS and arguments.id != SERVER:
+        raise ConfigError(
+            f"algorithm.kind {config.algorithm.kind!r} needs a server: let this machine be it, by"
+            f" --id {SERVER}, or choose one without, such as pull_mix"
+        )
+    for key, path in (
+        ("topology.path", config.topology.path),
+        ("compute.trace", config.compute.trace),
+    ):
+        if path:
+            raise ConfigError(
+                f"{key} names a file, {path}, which the others do not have: give each machine the"
+                " experiment and this file, and start its node by `p2pfl node` at a broker"
+            )
 
 
 def _hosted(arguments: argparse.Namespace, experiment: "Experiment") -> "HostedRun":

@@ -74,6 +74,7 @@ def shareable(experiment: Experiment) -> Experiment:
             edges=tuple((graph.nodes[a], graph.nodes[b]) for a, b in graph.edges),
             directed=graph.directed,
             weights=topology.weights,
+            target=topology.target,
         )
     data = replace(config.data, folder="")
     shared = replace(

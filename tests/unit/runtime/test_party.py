@@ -1,13 +1,17 @@
 """What machines that share only a broker are told of each other's hardware: nothing."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from p2pfl.cli.parties import add_party_arguments, runtime_of
+from p2pfl.cli.up import add_arguments, check_shared
+from p2pfl.config.combining import AlgorithmConfig
 from p2pfl.config.load import config_from_mapping
-from p2pfl.config.schema import RuntimeConfig
+from p2pfl.config.schema import ComputeConfig, RuntimeConfig
+from p2pfl.errors import ConfigError
 from p2pfl.experiment import Experiment
 from p2pfl.runtime.party import Party, at_home, shareable
 from p2pfl.types import NodeId
@@ -68,3 +72,34 @@ def test_a_number_of_threads_is_a_number_or_auto() -> None:
     assert given("--threads", "auto").threads == "auto"
     with pytest.raises(argparse.ArgumentError, match="allowed: a number from 1 on, or auto"):
         given("--threads", "0")
+
+
+def test_a_graph_of_a_file_is_shared_whole(tmp_path: Path) -> None:
+    one = experiment()
+    topology = replace(one.config.topology, weights="target", target={"n1": 2.0})
+    (tmp_path / "ring.toml").write_text('kind = "ring"\nnodes = 3\n')
+    topology = replace(topology, kind="file", nodes=None, path=str(tmp_path / "ring.toml"))
+    shared = shareable(one.replace(topology=topology)).config.topology
+    assert (shared.kind, shared.path, shared.target) == ("edges", "", {"n1": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "told"),
+    [
+        (["--parties", "0"], {}, "--parties 0: allowed: 1 to 3"),
+        (["--parties", "4"], {}, "--parties 4: allowed: 1 to 3"),
+        ([], {"algorithm": AlgorithmConfig(kind="fedavg")}, "needs a server"),
+        (
+            [],
+            {"compute": ComputeConfig(trace="speeds.csv")},
+            "compute.trace names a file, speeds.csv",
+        ),
+    ],
+)
+def test_what_would_not_work_elsewhere_is_refused_before_anybody_is_invited(
+    words: list[str], changes: dict[str, object], told: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(ConfigError, match=told):
+        check_shared(parser.parse_args(["run.toml", *words]), experiment().replace(**changes))
