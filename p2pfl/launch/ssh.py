@@ -104,16 +104,24 @@ class Shell:
         """Write small files into a new folder of the host; its absolute path. SFTP.
 
         Raises:
-            TransportError: it cannot be written.
+            ConfigError: it cannot be written.
+            TransportError: the connection broke.
         """
         with told(self):
             async with self._open.start_sftp_client() as sftp:
-                await sftp.makedirs(folder, exist_ok=True)
-                await sftp.chmod(folder, 0o700)
-                for name, content in files.items():
-                    async with sftp.open(f"{folder}/{name}", "wb") as stream:
-                        await stream.write(content)
-                return str(await sftp.realpath(folder))
+                try:
+                    await sftp.makedirs(folder, exist_ok=True)
+                    await sftp.chmod(folder, 0o700)
+                    for name, content in files.items():
+                        async with sftp.open(f"{folder}/{name}", "wb") as stream:
+                            await stream.write(content)
+                    return str(await sftp.realpath(folder))
+                except _refusals() as problem:
+                    raise ConfigError(
+                        f"host {self.name}: cannot write into {folder} there:"
+                        f" {_sentence(problem)}; make room, or give another `folder` in the hosts"
+                        " file"
+                    ) from None
 
     async def fetch(self, folder: str, pattern: str, into: Path) -> list[Path]:
         """Copy the files there that match into a folder here; those that came. SFTP.
@@ -142,6 +150,23 @@ class Shell:
         if self._connection is None:
             raise TransportError(f"host {self.name}: there is no connection")
         return self._connection
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What a host's disk says to a file, while the connection is well."""
+    import asyncssh
+
+    return (
+        asyncssh.SFTPFailure,
+        asyncssh.SFTPNoSuchFile,
+        asyncssh.SFTPNoSuchPath,
+        asyncssh.SFTPNotADirectory,
+        asyncssh.SFTPPermissionDenied,
+        asyncssh.SFTPNoSpaceOnFilesystem,
+        asyncssh.SFTPQuotaExceeded,
+        asyncssh.SFTPWriteProtect,
+        asyncssh.SFTPFileAlreadyExists,
+    )
 
 
 async def _matching(sftp: "asyncssh.SFTPClient", pattern: str) -> list[str]:

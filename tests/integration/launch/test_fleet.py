@@ -207,6 +207,7 @@ async def test_what_is_missing_is_told_for_all_hosts_in_one_line(
         ({"digest": "0" * 16}, ConfigError, "there and 0000000000000000 here"),
         ({"url": "mqtt://127.0.0.1:1"}, TransportError, "cannot use the broker mqtt://127.0.0.1:1"),
         ({"data": "/no/such.npz"}, ConfigError, "its data:"),
+        ({"folder": "/proc/none"}, ConfigError, "cannot write into /proc/none/small-1-lab there"),
     ],
 )
 async def test_a_host_that_differs_is_refused(
@@ -222,7 +223,8 @@ async def test_a_host_that_differs_is_refused(
     if "digest" in changes:
         what.__dict__["digest"] = changes["digest"]
     url = changes.get("url", broker.url)
-    fleet = fleet_of(what, url, loopback, lab={"data": changes.get("data", "")})
+    own = {key: changes[key] for key in ("data", "folder") if key in changes}
+    fleet = fleet_of(what, url, loopback, lab=own)
     if "_version" in changes:
         fleet._version = changes["_version"]
     with pytest.raises(kind, match=f"host lab: .*{sentence}"):
