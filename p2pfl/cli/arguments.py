@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ def add_folder_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=RUNS, metavar="DIR", help="where run folders go (default: runs)"
     )
+
+
+def check_out(folder: Path) -> None:
+    """Refuse at the start what would lose the results at the end. Raises ConfigError."""
+    from p2pfl.errors import ConfigError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--out {folder}: cannot be written: {error.strerror}; give another folder"
+        ) from None
 
 
 def add_broker_arguments(parser: argparse.ArgumentParser) -> None:

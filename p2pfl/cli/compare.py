@@ -15,6 +15,7 @@ from p2pfl.cli.arguments import (
     add_engine_argument,
     add_experiment_arguments,
     add_folder_argument,
+    check_out,
     password_of,
     read_experiment,
 )
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = _algorithms(arguments)
     first = experiment.config.seed
     seeds = range(first, first + arguments.seeds)
+    check_out(arguments.out)
     if not arguments.real:
         _tell(_simulated(experiment, names, seeds), experiment.config.name, arguments)
         return 0

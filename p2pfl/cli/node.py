@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("node: which broker? give --broker URL, or broker.url in the file")
     if arguments.run is None and (arguments.create_run or arguments.wait_for_run):
         raise ConfigError("node: --create-run and --wait-for-run say something of --run RUN")
+    if arguments.out:
+        _check_writable(Path(arguments.out))
     outcome = asyncio.run(_live(arguments, experiment, url))
     tell_outcome(arguments.id, outcome)
     if arguments.out:
@@ -106,6 +108,16 @@ async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: st
             company=Company(wait_s=arguments.wait_for_neighbours),
             health=health,
         )
+
+
+def _check_writable(file: Path) -> None:
+    """Refuse at the start what would lose the model at the end. Raises ConfigError."""
+    from p2pfl.errors import ConfigError
+
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise ConfigError(f"--out {file}: cannot be written: {error.strerror}") from None
 
 
 def _save(file: Path, vector: "Vector") -> None:

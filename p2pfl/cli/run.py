@@ -12,6 +12,7 @@ from p2pfl.cli.arguments import (
     add_engine_argument,
     add_experiment_arguments,
     add_folder_argument,
+    check_out,
     password_of,
     read_experiment,
 )
@@ -61,6 +62,7 @@ def perform(
     from p2pfl.runtime.whole_run import run_experiment
 
     # What is kept must lie where it stays: a run that is broken off is what one wants to look at.
+    check_out(arguments.out)
     keeps = earlier is not None or experiment.config.checkpoint.every_s is not None
     name = experiment.config.name
     folder = new_run_folder(arguments.out, name) if arguments.record or keeps else None

@@ -271,7 +271,10 @@ class _Attendance:
 
     async def empty(self, waiting: Callable[[int], None]) -> None:
         """Return when nobody is there any more; `waiting` is told how many still are."""
+        told = 0
         while self.there:
-            waiting(len(self.there))
+            if len(self.there) != told:
+                told = len(self.there)
+                waiting(told)
             self._changed.clear()
             await self._changed.wait()

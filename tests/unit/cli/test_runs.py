@@ -195,3 +195,13 @@ def test_what_to_replay_is_asked_for_in_one_line(
     assert main(["simulate", *(str(file) if word == "FILE" else word for word in words)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "simulate"])
+def test_where_results_cannot_be_written_nothing_is_begun(
+    command: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(file), "--out", str(file / "runs")]) == 2
+    shown = capsys.readouterr()
+    assert f"{file / 'runs'}" in shown.err
+    assert shown.out == ""

@@ -1,5 +1,6 @@
 """What the first machine of a run keeps, and when it goes on with it."""
 
+import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,16 @@ from p2pfl.config.load import config_from_mapping
 from p2pfl.errors import ConfigError
 from p2pfl.experiment import Experiment
 from p2pfl.results.held import Held
-from p2pfl.runtime.hosting import HostedRun, _forget, _kept, find_hosted, hosted_run, new_hosted
+from p2pfl.runtime.hosting import (
+    HostedRun,
+    _Attendance,
+    _forget,
+    _kept,
+    find_hosted,
+    hosted_run,
+    new_hosted,
+)
+from p2pfl.types import NodeId
 
 
 def experiment(**training: object) -> Experiment:
@@ -101,3 +111,15 @@ def test_what_is_held_is_free_again_when_it_is_let_go(tmp_path: Path) -> None:
     with Held(tmp_path / "lock"):
         pass
     Held(Path("/proc/nowhere/lock")).release()
+
+
+async def test_how_many_are_still_there_is_told_when_it_changes() -> None:
+    attendance, told = _Attendance(), list[int]()
+    attendance.there = {NodeId("n1"), NodeId("n2")}
+    empty = asyncio.create_task(attendance.empty(told.append))
+    for gone in (None, "n1", None, "n2"):
+        await asyncio.sleep(0)
+        attendance.there.discard(NodeId(gone or ""))
+        attendance._changed.set()
+    await empty
+    assert told == [2, 1]
