@@ -189,22 +189,28 @@ class Peer:
             self.period_s = period_s
             return
         header = newest.header
-        if header.period_s > period_s:
-            period_s = header.period_s
+        announced_s = header.period_s
+        if announced_s > period_s:
+            period_s = announced_s
         self.period_s = period_s
+        # First: the next view then takes the place of this one, which is in the cache.
         self.view = None
         if heard_s is None:
             return
         policy = self.policy
-        least_s, silence_s = policy.least_period_s, policy.liveness_floor_s
-        self.unit_s = max(least_s, period_s)
+        unit_s, silence_s = policy.least_period_s, policy.liveness_floor_s
+        if period_s > unit_s:
+            unit_s = period_s
         if LIVENESS_PERIODS * period_s > silence_s:
             silence_s = LIVENESS_PERIODS * period_s
-        self.live_until_s = heard_s + silence_s
-        usual = self.state is _TRAINING or self.state is _JOINING
-        if usual and self.trusted and self.lost_s is None:
-            seen = (self.node, self.weight, 1.0, True, False, self.version, header)
-            self.view = quick_tuple(Neighbour, (*seen, newest.vector, newest.extra))
+        self.unit_s, self.live_until_s = unit_s, heard_s + silence_s
+        state = self.state
+        if (state is _TRAINING or state is _JOINING) and self.trusted and self.lost_s is None:
+            vector, extra = newest.vector, newest.extra
+            self.view = quick_tuple(
+                Neighbour,
+                (self.node, self.weight, 1.0, True, False, self.version, header, vector, extra),
+            )
 
     def _hear(self, now: float, sent_s: float) -> None:
         offset_s = now - sent_s
