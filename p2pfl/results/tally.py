@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from p2pfl.messages import Reading, Record
+from p2pfl.messages import Record
 from p2pfl.results.record import NodeTotals, Role
 from p2pfl.types import NodeId
 
@@ -63,8 +63,6 @@ class Tally:
     left_out: int = 0
     period_s: float = 0.0
     outcome: str = "running"
-    _last: tuple[Reading, ...] = ()
-    """Of the mix before: an update's end and the next one's begin often share one look."""
 
     def add_mix(self, record: Record) -> None:
         """Count one mix with the staleness of what went into it."""
@@ -76,11 +74,10 @@ class Tally:
         self.left_out += len(left_out)
         self.readings += len(readings)
         self.staleness_sum += staleness
-        if readings is not self._last:
-            self._last, age_max_s = readings, self.age_max_s
-            for reading in readings:
-                if reading.age_s > age_max_s:
-                    self.age_max_s = age_max_s = reading.age_s
+        age_max_s = self.age_max_s
+        for _, _, _, _, _, age_s, _ in readings:
+            if age_s > age_max_s:
+                self.age_max_s = age_max_s = age_s
 
     def totals(
         self,

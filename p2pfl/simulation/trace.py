@@ -32,7 +32,8 @@ from p2pfl.types import NodeId
 _WORD: Final = struct.Struct("<dHiqqd").pack
 """Time, kind, node, two whole numbers and a real one: enough to tell any two steps apart."""
 
-_FLUSH_BYTES: Final = 1 << 20
+_FLUSH_BYTES: Final = 1 << 14
+"""What waits to be hashed is to stay in the nearest cache, and to leave the rest of it alone."""
 
 
 class Trace:
@@ -48,9 +49,11 @@ class Trace:
     def add(self, at_s: float, node: NodeId, event: AnyEvent, effects: Sequence[Effect]) -> None:
         """One step of one node."""
         self._word(at_s, event, node)
+        words, kinds, word = self._words, _KINDS, _WORD
         for effect in effects:
-            code, facts = _KINDS[type(effect)]
-            self._words += _WORD(at_s, code, 0, *facts(effect))
+            code, facts = kinds[type(effect)]
+            first, second, third = facts(effect)
+            words += word(at_s, code, 0, first, second, third)
         if self._lines is not None:
             self._tell(at_s, node, event, effects)
 
@@ -74,8 +77,10 @@ class Trace:
     def _word(self, at_s: float, event: AnyEvent, who: Hashable) -> None:
         code, facts = _KINDS[type(event)]
         number = self._numbers.setdefault(who, len(self._numbers))
-        self._words += _WORD(at_s, code, number, *facts(event))
-        if len(self._words) > _FLUSH_BYTES:
+        first, second, third = facts(event)
+        words = self._words
+        words += _WORD(at_s, code, number, first, second, third)
+        if len(words) > _FLUSH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
@@ -101,11 +106,16 @@ def _message_facts(what: Received | Publish | Send) -> Facts:
     return message.version, 0, 0.0
 
 
+def _record_facts(record: Record) -> Facts:
+    version, staleness, readings, _ = record
+    return version, len(readings), staleness
+
+
 _FACTS: Final[Mapping[type, Callable[[Any], Facts]]] = {
     Received: _message_facts,
     Publish: _message_facts,
     Send: _message_facts,
-    Record: lambda record: (record.version, len(record.readings), record.staleness),
+    Record: _record_facts,
     Trained: lambda trained: (trained.token, 0, 0.0),
     Train: lambda train: (train.token, train.first_step, 0.0),
     Woken: lambda woken: (woken.token, 0, 0.0),
