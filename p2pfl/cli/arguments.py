@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
@@ -41,9 +42,14 @@ def add_folder_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_out(folder: Path) -> None:
-    """Refuse at the start what would lose the results at the end. Raises ConfigError."""
+    """Refuse at the start what would lose the results at the end; leaves nothing behind.
+
+    Raises:
+        ConfigError: the folder cannot be made, or nothing can be written into it.
+    """
     from p2pfl.errors import ConfigError
 
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -52,6 +58,9 @@ def check_out(folder: Path) -> None:
         raise ConfigError(
             f"--out {folder}: cannot be written: {error.strerror}; give another folder"
         ) from None
+    with suppress(OSError):  # Another command may have begun to use it.
+        for each in made:
+            each.rmdir()
 
 
 def add_broker_arguments(parser: argparse.ArgumentParser) -> None:

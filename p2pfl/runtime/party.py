@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from p2pfl.config.load import config_from_mapping
 from p2pfl.config.schema import (
@@ -23,15 +23,9 @@ from p2pfl.runtime.company import START_WAIT_S, Company
 from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
 from p2pfl.runtime.peer import run_node
-from p2pfl.transport.invitation import (
-    Invitation,
-    pin_certificate,
-)
+from p2pfl.transport.invitation import Invitation, pin_certificate
 from p2pfl.transport.manifest import Manifest
 from p2pfl.types import NodeId
-
-if TYPE_CHECKING:
-    pass
 
 ABSENT_LINGER_S: Final = 5.0
 """A party stays so long after its own end, so that its neighbours still mix its last model."""

@@ -151,7 +151,8 @@ class RealRun:
 
         def waited_enough() -> bool:
             lives = self.processes
-            return lives.all_have_ended or not (patient or any(map(lives.reaches, lives.pids)))
+            hopeless = bool(lives.pids) and not any(map(lives.reaches, lives.pids))
+            return lives.all_have_ended or (hopeless and not patient)
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):

@@ -113,7 +113,7 @@ async def test_a_run_on_two_hosts_ends_as_one_on_this_machine(
     assert len(result.served) == 4
     assert [s.host for s in boards[0].standings.values()] == ["lab", "lab", "edge", "edge"]
     assert len(list((tmp_path / "record").iterdir())) == 4
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 4
+    assert len(list((tmp_path / "checkpoints").glob("*.checkpoint"))) == 4
     assert not list((tmp_path / "home" / "p2pfl-launch").iterdir())
     assert not fleet.afterwards
 

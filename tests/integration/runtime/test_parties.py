@@ -14,15 +14,16 @@ import pytest
 
 pytestmark = pytest.mark.broker
 
-TEXT = """
+TIME = "time_s = 26.0"
+TEXT = f"""
 name = "party"
 data = "digits"
-topology = { kind = "complete", nodes = 3 }
-model = { kind = "mlp", hidden = [16] }
-training = { learning_rate = 0.1, local_steps = 5 }
-compute = { step_s = 0.01 }
-stop = { time_s = 32.0 }
-evaluation = { every_s = 2.0 }
+topology = {{ kind = "complete", nodes = 3 }}
+model = {{ kind = "mlp", hidden = [16] }}
+training = {{ learning_rate = 0.1, local_steps = 5 }}
+compute = {{ step_s = 0.01 }}
+stop = {{ {TIME} }}
+evaluation = {{ every_s = 2.0 }}
 """
 
 
@@ -123,7 +124,7 @@ async def test_a_second_and_a_third_party_join_by_one_line_with_data_of_their_ow
 
 async def test_a_false_token_and_unknown_code_are_refused(commands: Commands) -> None:
     text = TEXT.replace('model = { kind = "mlp", hidden = [16] }', 'model = "own:make_model"')
-    text = text.replace("nodes = 3", "nodes = 2").replace("time_s = 32.0", "time_s = 600.0")
+    text = text.replace("nodes = 3", "nodes = 2").replace(TIME, "time_s = 600.0")
     (commands.folder / "first").mkdir()
     (commands.folder / "first" / "own.py").write_text(
         "import torch\n\n\ndef make_model():\n"
@@ -161,7 +162,7 @@ async def test_a_run_goes_on_when_its_broker_or_its_first_machine_is_killed_and_
     commands: Commands,
 ) -> None:
     """Same run, same token: the others come back by themselves, and new ones by the same line."""
-    text = TEXT.replace("time_s = 22.0", "time_s = 600.0").replace("every_s = 2.0", "every_s = 0.5")
+    text = TEXT.replace(TIME, "time_s = 600.0").replace("every_s = 2.0", "every_s = 0.5")
     text = text.replace("step_s = 0.01", "step_s = 0.03")
     first, line = await up(commands, f"{text}\ncheckpoint = {{ every_s = 0.2 }}\n")
     # By whatever address: the token pins the certificate.
@@ -190,7 +191,7 @@ async def test_a_run_goes_on_when_its_broker_or_its_first_machine_is_killed_and_
 
 
 async def test_another_run_begins_from_nothing_where_one_is_over(commands: Commands) -> None:
-    text = TEXT.replace("time_s = 22.0", "steps = 100")
+    text = TEXT.replace(TIME, "steps = 100")
     first, line = await up(commands, text, "--parties", "1")
     code, words = await rest(first)
     assert code == 0, words
@@ -203,7 +204,7 @@ async def test_another_run_begins_from_nothing_where_one_is_over(commands: Comma
 
 
 async def test_several_that_join_at_once_get_a_place_each(commands: Commands) -> None:
-    text = TEXT.replace("nodes = 3", "nodes = 4").replace("time_s = 22.0", "time_s = 600.0")
+    text = TEXT.replace("nodes = 3", "nodes = 4").replace(TIME, "time_s = 600.0")
     _, line = await up(commands, text.replace("step_s = 0.01", "step_s = 0.1"))
     others = await asyncio.gather(*(commands.start(f"m{i}", "join", line) for i in range(3)))
     for process in others:
