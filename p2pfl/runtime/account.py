@@ -2,7 +2,6 @@
 
 import math
 
-from p2pfl.learning.trainer import Score
 from p2pfl.protocol.node import Node
 from p2pfl.results.record import NodeSample, NodeTotals
 from p2pfl.results.tally import Tally
@@ -33,25 +32,16 @@ def totals_of(machine: Node, tally: Tally, traffic: Traffic) -> NodeTotals:
     )
 
 
-def report_of(
-    machine: Node,
-    tally: Tally,
-    traffic: Traffic,
-    *,
-    score: Score | None,
-    eval_s: float,
-    at_s: float,
-    life: int,
-) -> Report:
-    """The node at `at_s` seconds since the go; `life` is the counter of its incarnation."""
+def report_of(machine: Node, tally: Tally, traffic: Traffic, *, at_s: float, life: int) -> Report:
+    """The node at `at_s` seconds since the go, not scored; `life` counts its incarnations."""
     sample = NodeSample(
         at_s=at_s,
         node=tally.node,
         version=tally.versions,
         steps=tally.steps,
-        loss=math.nan if score is None else score.loss,
-        accuracy=None if score is None else score.accuracy,
-        per_class=() if score is None else score.per_class,
+        loss=math.nan,
+        accuracy=None,
+        per_class=(),
         staleness_max=tally.staleness_max,
         out_bytes=traffic.out_bytes,
         in_bytes=traffic.in_bytes,
@@ -61,5 +51,5 @@ def report_of(
         totals=totals_of(machine, tally, traffic),
         phase=machine.phase.value,
         life=life,
-        eval_s=eval_s,
+        eval_s=0.0,
     )

@@ -252,7 +252,7 @@ class Life:
         if self.tally.outcome == "running":
             self.tally.outcome = "finished"
         score, took_s = await self._score(served)
-        self._report(score, took_s, at_s=now)
+        self._report(self._account(now).scored(score, took_s))
         if self._supervised:
             with suppress(TimeoutError):
                 async with asyncio.timeout(END_WAIT_S):
@@ -354,23 +354,20 @@ class Life:
                     await (asyncio.Event() if told else self._stopped).wait()
             told = self._stopped.is_set()
             now = _now()
+            # A score waits for the training under way: what it is of is counted before.
+            then = self._account(now)
             score, took_s = await self._score(await self._core.served(now))
-            self._report(score, took_s, at_s=now)
+            self._report(then.scored(score, took_s))
             k = max(k, math.floor((_now() - self._began_s) / self._every_s) + 1)
 
     async def _score(self, vector: Vector) -> tuple[Score | None, float]:
         return await self._worker.evaluate(vector) if self._learns else (None, 0.0)
 
-    def _report(self, score: Score | None, took_s: float, *, at_s: float) -> None:
-        report = report_of(
-            self.machine,
-            self.tally,
-            self._transport.traffic,
-            score=score,
-            eval_s=took_s,
-            at_s=at_s - self._began_s,
-            life=self._incarnation.counter,
-        )
+    def _account(self, now: float) -> Report:
+        at_s, life = now - self._began_s, self._incarnation.counter
+        return report_of(self.machine, self.tally, self._transport.traffic, at_s=at_s, life=life)
+
+    def _report(self, report: Report) -> None:
         self._transport.report(to_row(report))
         if self._tell is not None:
             self._tell(report)

@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Final
 
 from p2pfl.codec.fields import NODE_ID
 from p2pfl.errors import DataError, ProtocolError
+from p2pfl.learning.trainer import Score
 from p2pfl.results.lines import from_object, to_object
 from p2pfl.results.record import NodeSample, NodeTotals
 from p2pfl.transport.base import Row
@@ -39,6 +40,15 @@ class Report:
     """Counter of the incarnation: totals begin anew with each."""
     eval_s: float
     """Seconds that the evaluation took."""
+
+    def scored(self, score: Score | None, eval_s: float) -> "Report":
+        """The same with a score of the model that was served then; None: there is none."""
+        if score is None:
+            return self
+        sample = replace(
+            self.sample, loss=score.loss, accuracy=score.accuracy, per_class=score.per_class
+        )
+        return replace(self, sample=sample, eval_s=eval_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,14 +32,6 @@ HEAD_BYTES_MAX: Final = 512
 
 THREAD_BYTES: Final = 4 * 1024 * 1024
 """Frames above this are decoded in a thread: their checksum would stop the loop."""
-
-ASK_AGAIN_S: Final = (1.0, 5.0)
-"""So long after connecting, what was not heard of a neighbour is subscribed to once more: NATS
-stores what is retained a moment after it has handed it on, and a subscription in between gets
-neither."""
-
-_Stream = tuple[str, NodeId]
-"""`presence` or `head`, and whose."""
 
 _FRAME_MARGIN: Final = LIMITS.header_bytes_max + 64
 _PART_BYTES_MIN: Final = 1024
@@ -95,10 +86,8 @@ class Inbox:
         self._letters = {peer: Assembly() for peer in membership.neighbours}
         self._mailbox: Mailbox[TransportEvent | _Unread] = Mailbox()
         self._pulling = True
-        self._connected_s = 0.0
-        self._asked = 0
-        self._silent: set[_Stream] = set()
-        self._generations: Counter[_Stream] = Counter()
+        self._silent: set[str] = set()
+        """Topics of neighbours under which nothing came since connecting but what was retained."""
         self.go = asyncio.Event()
         self.manifest_seen = False
 
@@ -140,12 +129,20 @@ class Inbox:
         )
         wanted = dict.fromkeys(own, (1, 0))
         for peer, reader in self._readers.items():
-            wanted[topics.presence(run, peer)] = (1, self._generations["presence", peer])
-            wanted[topics.head(run, peer)] = (1, self._generations["head", peer])
+            wanted[topics.presence(run, peer)] = (1, 0)
+            wanted[topics.head(run, peer)] = (1, 0)
             wanted[topics.letter(run, peer, self._node)] = (1, 0)
             for slot, index in reader.wanted if self._pulling else ():
                 wanted[topics.part(run, peer, slot, index)] = (0, reader.pulls)
         return wanted
+
+    def unsure(self) -> Collection[str]:
+        """Of `wanted`, where something retained may have been missed when it was subscribed to.
+
+        Our own name's presence is there: another life of ours writes it once, as it begins.
+        """
+        own = (topics.control(self._run), topics.presence(self._run, self._node))
+        return [*own, *self._silent]
 
     def pull_no_more(self) -> None:
         """Want no part of a large model any more."""
@@ -155,9 +152,11 @@ class Inbox:
     def on_connected(self) -> None:
         """All subscriptions begin anew."""
         self.manifest_seen = False
-        self._connected_s, self._asked = time.monotonic(), 0
-        self._silent = {(kind, peer) for peer in self._readers for kind in ("presence", "head")}
-        self._generations.clear()
+        self._silent = {
+            topic(self._run, peer)
+            for peer in self._readers
+            for topic in (topics.presence, topics.head)
+        }
         for reader in self._readers.values():
             reader.on_reconnected()
 
@@ -166,9 +165,6 @@ class Inbox:
         now_s = time.monotonic()
         for reader in self._readers.values():
             reader.on_tick(now_s=now_s)
-        if self._asked < len(ASK_AGAIN_S) and now_s - self._connected_s > ASK_AGAIN_S[self._asked]:
-            self._asked += 1
-            self._generations.update(self._silent)
         self._on_subscriptions()
 
     def fail(self, fault: P2pflError) -> None:
@@ -218,7 +214,8 @@ class Inbox:
             self._on_own(address, data)
         elif address.node in self._readers:
             self._traffic.in_bytes += len(data)
-            self._silent.discard((kind, address.node))
+            if not incoming.retained:
+                self._silent.discard(incoming.topic)
             if kind == "part":
                 self._on_part(address, incoming)
             elif kind == "letter" and is_part(data):

@@ -6,7 +6,7 @@ Knows no MQTT library: `mqtt.py` gives it connections.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +20,10 @@ _OPENINGS: Final = 3
 """A busy broker may drop a connection before it has answered the first subscription: try again."""
 _TOPICS_PER_SUBSCRIBE: Final = 128
 """One SUBSCRIBE packet of so many topics stays below 20 KiB."""
+ASK_AGAIN_S: Final = (1.0, 4.0)
+"""Pauses after the first subscription; then what it may have missed is asked for again. NATS stores
+what is retained a moment after it has handed it on: a subscription that comes in between gets the
+message before it, or none."""
 
 
 class Disconnected(TransportError):  # noqa: N818 - a state, told to the link alone.
@@ -91,6 +95,8 @@ class Link:
 
     `subscriptions` and `generation` say what to be subscribed to: topic -> (QoS, generation); a
     topic of a new generation is subscribed anew, so that what is retained comes again.
+    `unsure` says which of them may have missed what was retained while they were made; those are
+    subscribed on top of what is there, which loses nothing that comes meanwhile.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class Link:
         handler: Handler,
         will: Will | None,
         subscriptions: Callable[[], Mapping[str, tuple[int, int]]],
+        unsure: Callable[[], Collection[str]],
         on_connected: Callable[[], None],
         jobs: Mapping[str, Callable[[Connection], Awaitable[None]]],
         name: str,
@@ -110,6 +117,7 @@ class Link:
         self._handler = handler
         self._will = will
         self._subscriptions = subscriptions
+        self._unsure = unsure
         self._on_connected = on_connected
         self._jobs = jobs
         self._name = name
@@ -252,11 +260,20 @@ class Link:
                 change = changes.create_task(_resubscribe(connection, gone, new))
                 if not self.connected:
                     await change
+                    changes.create_task(self._ask_again(connection))
                     self._tell_back()
                     self.connected = True
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
                 await self._changed.wait()
+
+    async def _ask_again(self, connection: Connection) -> None:
+        """Have sent again, now and then, what is retained under topics that may have missed it."""
+        for pause_s in ASK_AGAIN_S:
+            await asyncio.sleep(pause_s)
+            wanted = self._subscriptions()
+            again = {topic: wanted[topic] for topic in self._unsure()}
+            await _resubscribe(connection, [], again)
 
 
 async def _resubscribe(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import Final, Self
 
 from p2pfl.codec.fields import NODE_ID, RUN_ID
@@ -255,7 +254,8 @@ class NodeTransport:
                 topics.presence(self._run, self.node),
                 self._sender.presence_frame(self._own_presence(PresenceState.LOST)),
             ),
-            subscriptions=self._wanted,
+            subscriptions=self._inbox.wanted,
+            unsure=self._inbox.unsure,
             on_connected=self._on_connected,
             jobs={
                 "models": self._sender.send_models,
@@ -324,10 +324,6 @@ class NodeTransport:
         assert self._incarnation is not None
         if claim.kind == "ask" and claim.incarnation.nonce != self._incarnation.nonce:
             self._sender.answer(Claim("alive", self._run, self.node, self._incarnation))
-
-    def _wanted(self) -> Mapping[str, tuple[int, int]]:
-        assert self._inbox is not None
-        return self._inbox.wanted()
 
     def _subscriptions_changed(self) -> None:
         if self._link is not None:

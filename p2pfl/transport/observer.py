@@ -146,6 +146,9 @@ class RunObserver:
         def subscriptions() -> Mapping[str, tuple[int, int]]:
             return wanted
 
+        def unsure() -> list[str]:
+            return [topics.presence(run, node) for node in nodes]
+
         def handler(incoming: Incoming) -> None:
             _hear(incoming, mailbox)
 
@@ -155,6 +158,7 @@ class RunObserver:
             handler=handler,
             will=None,
             subscriptions=subscriptions,
+            unsure=unsure,
             on_connected=_nothing,
             jobs={},
             name=f"{run}/observer",

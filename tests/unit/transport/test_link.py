@@ -1,11 +1,12 @@
 """What a link keeps subscribed, over a connection whose answers are slow."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
+from p2pfl.transport import link as module
 from p2pfl.transport.link import Connection, Disconnected, Handler, Link, Will
 
 
@@ -47,7 +48,7 @@ class Connector:
 
 @asynccontextmanager
 async def opened(
-    wanted: dict[str, tuple[int, int]],
+    wanted: dict[str, tuple[int, int]], unsure: Collection[str] = ()
 ) -> AsyncIterator[tuple[Link, SlowAnswers, asyncio.Task[None]]]:
     connection = SlowAnswers()
     link = Link(
@@ -56,6 +57,7 @@ async def opened(
         handler=print,
         will=None,
         subscriptions=lambda: wanted,
+        unsure=lambda: unsure,
         on_connected=lambda: None,
         jobs={},
         name="run/me",
@@ -117,6 +119,20 @@ async def test_a_topic_of_a_new_generation_is_unsubscribed_before_it_is_subscrib
         connection.answering.set()
 
 
+async def test_what_may_have_been_missed_is_subscribed_again_on_top_of_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A subscription that NATS makes while a message is stored gets the one before it, or none."""
+    monkeypatch.setattr(module, "ASK_AGAIN_S", (0.01, 0.01))
+    unsure = ["a"]
+    async with opened({"a": (1, 0), "b": (1, 0)}, unsure) as (_, connection, _):
+        await asyncio.sleep(0.05)
+        assert connection.sent == ["+a", "+b"]  # Pauses begin when these are answered.
+        connection.answering.set()
+        await asyncio.sleep(0.2)
+        assert connection.sent == ["+a", "+b", "+a", "+a"]
+
+
 async def test_a_link_that_is_given_up_before_it_is_open_says_so() -> None:
     connection = SlowAnswers()
     link = Link(
@@ -125,6 +141,7 @@ async def test_a_link_that_is_given_up_before_it_is_open_says_so() -> None:
         handler=print,
         will=None,
         subscriptions=lambda: {"a": (1, 0)},
+        unsure=tuple,
         on_connected=lambda: None,
         jobs={},
         name="run/me",
