@@ -1,6 +1,7 @@
 """A node in real time, over the transport in memory."""
 
 import asyncio
+import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from support.experiments import SYNCHRONOUS, graph_of, momentum_of
 from p2pfl.config.load import config_from_mapping
 from p2pfl.errors import ConfigError, RefusedError
 from p2pfl.experiment import Experiment
-from p2pfl.learning.trainer import Trainer, TrainJob, TrainOutcome
+from p2pfl.learning.trainer import Score, Trainer, TrainJob, TrainOutcome
 from p2pfl.messages import (
     Header,
     Incarnation,
@@ -25,7 +26,7 @@ from p2pfl.runtime.peer import run_node
 from p2pfl.runtime.rows import Report, from_row
 from p2pfl.simulation.simulate import simulate
 from p2pfl.transport.memory import MemoryNetwork, MemoryTransport
-from p2pfl.types import NodeId
+from p2pfl.types import NodeId, Vector
 
 
 def experiment(*, nodes: int = 4, **tables: Any) -> Experiment:  # noqa: ANN401 - as a file has them
@@ -195,6 +196,45 @@ async def test_reports_are_lines_that_read_back() -> None:
     assert reports[-1].phase == "ended"
     assert reports[-1].totals.steps == outcome.totals.steps == 40
     assert len(reports) >= 3
+
+
+async def test_the_steps_of_a_report_are_those_of_the_model_that_it_scores() -> None:
+    """Trainings go on while a score is waited for."""
+    what = experiment(algorithm={"kind": "local"}, evaluation={"every_s": 0.02})
+    trainer = what.make_trainer()
+
+    class Counting:
+        """The first coordinate counts steps, and is the loss."""
+
+        dimension, schema = trainer.dimension, trainer.schema
+        samples = trainer.samples
+
+        def initial(self) -> Vector:
+            return np.zeros_like(trainer.initial())
+
+        def train(self, jobs: list[TrainJob]) -> list[TrainOutcome]:
+            time.sleep(0.005)
+            (job,) = jobs
+            vector = job.start.copy()
+            vector[0] += job.steps
+            return [TrainOutcome(vector, None, 0.0)]
+
+        def evaluate(self, vectors: list[Vector], nodes: list[NodeId]) -> list[Score]:
+            time.sleep(0.003)
+            return [Score(float(vector[0])) for vector in vectors]
+
+    network, go, reports = MemoryNetwork("small-1"), asyncio.Event(), list[Report]()
+    go.set()
+    task = asyncio.create_task(
+        live(network, what, "n0", trainer=Counting(), go=go, reports=reports)  # type: ignore[arg-type]  # lists are sequences
+    )
+    while not reports or reports[-1].phase != "finished":
+        assert not task.done(), task.result()
+        await asyncio.sleep(0.01)
+    network.end("enough")
+    await task
+    assert [report.sample.loss for report in reports] == [report.sample.steps for report in reports]
+    assert len({report.sample.steps for report in reports}) > 2
 
 
 async def test_without_the_go_nothing_is_trained() -> None:
