@@ -205,7 +205,7 @@ async def test_of_several_that_take_one_place_at_once_one_keeps_it_and_the_other
             except PlaceTakenError:
                 return False
             try:
-                async with asyncio.timeout(3.0):
+                async with asyncio.timeout(7.0):  # It asks again after one second and after five.
                     while True:
                         await transport.receive()
             except PlaceTakenError:
