@@ -51,6 +51,9 @@ _NO_ENTRY: Final = frozenset({4, 5, 0x86, 0x87, 0x8A, 0x8C})
 
 _SUBSCRIBE_FAILED: Final = 0x80
 
+_BROKE: Final = frozenset({7, 0x80})
+"""How the library numbers the end of a connection of which the broker said nothing."""
+
 _log: Final = logging.getLogger("p2pfl.transport")
 
 
@@ -243,7 +246,7 @@ class _MqttConnection:
                 pass
         except aiomqtt.MqttError as problem:
             self._broken()
-            raise Disconnected(str(problem.__cause__ or problem)) from None
+            raise Disconnected(_why(problem)) from None
         self._broken()
         raise Disconnected("the broker closed the connection")
 
@@ -264,7 +267,7 @@ class _MqttConnection:
             async with self._patience.wait():
                 yield
         except aiomqtt.MqttError as problem:
-            raise Disconnected(str(problem)) from None
+            raise Disconnected(_why(problem)) from None
         except Disconnected:
             self._broken()
             raise
@@ -351,6 +354,14 @@ def _sink(handler: Handler, patience: Patience) -> _Sink:
             handler(Incoming(item.topic.value, payload, bool(item.retain)))
 
     return Sink
+
+
+def _why(problem: aiomqtt.MqttError) -> str:
+    """Why a connection ended, in words; the library's for a broken one are `Unspecified error`."""
+    cause = problem.__cause__ or problem
+    if isinstance(cause, aiomqtt.MqttError) and _code(cause) in _BROKE:
+        return "the connection broke"
+    return str(cause)
 
 
 def _code(problem: aiomqtt.MqttError) -> int:

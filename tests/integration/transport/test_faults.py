@@ -116,6 +116,7 @@ async def test_all_comes_back_when_the_broker_is_killed_and_started_again(
     lost = [record for record in caplog.records if "lost broker" in record.message]
     back = [record for record in caplog.records if "is back" in record.message]
     assert (len(lost), len(back)) == (2, 2)
+    assert {record.message.rpartition(": ")[2] for record in lost} == {"the connection broke"}
 
 
 async def test_a_broken_connection_is_told_to_the_peers(
