@@ -20,8 +20,8 @@ def mix(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
     A neighbour that is left out (s_ij = 0) gives its weight back to x; nothing is renormalised.
     Equal models mix to exactly themselves.
     """
-    result = pull(x, neighbours)
-    np.add(result, x, result)
+    result = np.empty_like(x)
+    sum_terms(result, x, _terms(neighbours), onto_own=True)
     return frozen(result)
 
 
@@ -31,9 +31,8 @@ def pull(x: Vector, neighbours: Sequence[Neighbour]) -> Vector:
     The sum runs in the order of `neighbours`, block by block, so that the result has the same bits
     wherever it is computed.
     """
-    terms = [(n.vector, _factor(n.weight * n.trust)) for n in neighbours if n.vector is not None]
     result = np.empty_like(x)
-    sum_terms(result, x, terms)
+    sum_terms(result, x, _terms(neighbours))
     return result
 
 
@@ -58,20 +57,35 @@ def _factor(weight: float) -> NDArray[np.float32]:
     return frozen(np.array(weight, np.float32))
 
 
-def sum_terms(result: Vector, x: Vector, terms: Sequence[tuple[Vector, Factor]]) -> None:
-    """Write sum_j a_j (x_j - x) over the terms (x_j, a_j), in their order, to `result`."""
+def _terms(neighbours: Sequence[Neighbour]) -> list[tuple[Vector, Factor]]:
+    return [(n.vector, _factor(n.weight * n.trust)) for n in neighbours if n.vector is not None]
+
+
+def sum_terms(
+    result: Vector, x: Vector, terms: Sequence[tuple[Vector, Factor]], *, onto_own: bool = False
+) -> None:
+    """Write sum_j a_j (x_j - x) over the terms (x_j, a_j), in their order, to `result`.
+
+    `onto_own`: write x plus that sum, which is added while its block is still in the cache.
+    """
     if not terms:
         result.fill(0.0)
+        if onto_own:
+            np.add(result, x, result)
         return
     scratch = np.empty(min(BLOCK, x.size), dtype=np.float32)
     if x.size <= BLOCK:
         _sum_block(result, x, terms, scratch)
+        if onto_own:
+            np.add(result, x, result)
         return
     for begin in range(0, x.size, BLOCK):
         block = slice(begin, begin + BLOCK)
-        own = x[block]
+        own, into = x[block], result[block]
         parts = [(vector[block], weight) for vector, weight in terms]
-        _sum_block(result[block], own, parts, scratch[: own.size])
+        _sum_block(into, own, parts, scratch[: own.size])
+        if onto_own:
+            np.add(into, own, into)
 
 
 def _sum_block(
