@@ -91,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: str) -> "NodeOutcome":
     from p2pfl.runtime.alone import live_alone
     from p2pfl.runtime.company import Company
+    from p2pfl.runtime.memory import keep_freed_memory
 
     async with health_of(arguments, experiment) as health:
         return await live_alone(
@@ -105,7 +106,7 @@ async def _live(arguments: argparse.Namespace, experiment: "Experiment", url: st
             tell=tell_report,
             record=arguments.record,
             checkpoints=arguments.checkpoints,
-            company=Company(wait_s=arguments.wait_for_neighbours),
+            company=Company(wait_s=arguments.wait_for_neighbours, joined=keep_freed_memory),
             health=health,
         )
 

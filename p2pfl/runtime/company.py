@@ -19,5 +19,5 @@ class Company:
     """So many neighbours are enough; None: all."""
     wait_s: float | None = START_WAIT_S
     """After so long it starts, whoever is there; None: it waits."""
-    joined: Callable[[], None] = _say_nothing
+    joined: Callable[[], object] = _say_nothing
     """Called once the node has its place in the run."""

@@ -22,6 +22,7 @@ from p2pfl.results.checkpoint import checkpoint_file
 from p2pfl.runtime.company import START_WAIT_S, Company
 from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
+from p2pfl.runtime.memory import keep_freed_memory
 from p2pfl.runtime.peer import run_node
 from p2pfl.transport.invitation import Invitation, pin_certificate
 from p2pfl.transport.manifest import Manifest
@@ -211,6 +212,10 @@ async def _live(
 ) -> NodeOutcome:
     from p2pfl.transport.mqtt import MqttTransport
 
+    def joined() -> None:
+        keep_freed_memory()
+        found(node)
+
     here = at_home(experiment, node, party)
     trainer = await asyncio.to_thread(here.make_trainer, only=(node,))
     if manifest.schema and trainer.schema != manifest.schema:
@@ -241,6 +246,6 @@ async def _live(
             company=Company(
                 least=party.least,
                 wait_s=START_WAIT_S if party.least is None else None,
-                joined=lambda: found(node),
+                joined=joined,
             ),
         )

@@ -11,10 +11,12 @@ from typing import Final
 from p2pfl.errors import ConfigError, DataError, TransportError
 from p2pfl.exit_codes import ExitCode, code_of
 from p2pfl.runtime.average import score
+from p2pfl.runtime.company import Company
 from p2pfl.runtime.health import health_port
 from p2pfl.runtime.health_server import served_health
 from p2pfl.runtime.jobs import Job, Legacy, write_fault, write_legacy
 from p2pfl.runtime.life import NodeOutcome
+from p2pfl.runtime.memory import keep_freed_memory
 from p2pfl.runtime.peer import run_node
 
 _GO_WAIT_S: Final = 24 * 3600.0
@@ -93,5 +95,6 @@ async def _live(job: Job) -> NodeOutcome:
             since_s=job.since_s,
             record=Path(job.record) if job.record else None,
             checkpoints=Path(job.checkpoints) if job.checkpoints else None,
+            company=Company(joined=keep_freed_memory),
             health=health,
         )

@@ -9,6 +9,7 @@ import bench_memory
 import bench_peers
 import bench_servers
 import bench_trainers
+import bench_wire
 import pytest
 from apart import FailedError, measure_apart
 from bench_simulator import CASES, IN_SHORT, times
@@ -70,6 +71,21 @@ def test_the_trainers_are_measured_side_by_side(monkeypatch: pytest.MonkeyPatch)
     (row,) = bench_trainers.measure("trainers", bench_trainers.small, (2,), steps=2).rows
     assert all(float(row[key] or 0) > 0 for key in ("loop", "batched", "batched_wall"))
     assert len(bench_trainers.evaluation(2).rows) == 2
+
+
+def test_what_a_model_costs_on_its_way_is_measured() -> None:
+    frames = {str(row["title"]): row for row in bench_wire.frame_table(100_000, repeats=1).rows}
+    assert len(frames) == 7
+    assert all(float(row["ms"] or 0) > 0 for row in frames.values())
+    assert frames["both"]["times"] == 100
+    *_, mixed = bench_wire.mix_table(100_000, repeats=1).rows
+    assert mixed["moved"] == pytest.approx(2.4)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("who", ["clients", "nodes"])
+async def test_models_between_nodes_and_between_bare_clients_are_counted(who: str) -> None:
+    assert await bench_wire.over("nats", 0.5, who) > 1.0
 
 
 # ------------------------------------------------------------ in a process of its own
