@@ -45,9 +45,13 @@ test-flower: ## run the adapter of Flower's clients with the real Flower, in an 
 	build/flower/bin/python tests/benchmarks/with_flower.py
 
 test-brokers: setup system ## run over RabbitMQ, ejabberd, aedes, rumqttd and a cluster of NATS; installs them (apt-get, npm, pip)
-	@PATH="$$PATH:/usr/sbin"; command -v rabbitmq-server >/dev/null && command -v ejabberdctl >/dev/null && command -v npm >/dev/null || \
-		{ $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		rabbitmq-server ejabberd nodejs npm; } >/dev/null || { echo "make test-brokers: apt-get could not install them" >&2; exit 2; }
+	@PATH="$$PATH:/usr/sbin"; missing=""; \
+	command -v rabbitmq-server >/dev/null || missing="$$missing rabbitmq-server"; \
+	command -v ejabberdctl >/dev/null || missing="$$missing ejabberd"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	test -z "$$missing" || { $(SUDO) apt-get update -qq && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null || \
+		{ echo "make test-brokers: apt-get could not install$$missing" >&2; exit 2; }
 	npm install --silent --no-audit --no-fund --prefix build/brokers aedes@1.2.0
 	$(PYTHON) -m venv build/brokers/venv
 	build/brokers/venv/bin/python -m pip --disable-pip-version-check --quiet install iotcore==0.4.0

@@ -36,7 +36,12 @@ async def command(*words: str, folder: Path) -> tuple[int | None, str]:
         stdout=PIPE,
         stderr=STDOUT,
     )
-    said, _ = await process.communicate()
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode, said.decode()
 
 

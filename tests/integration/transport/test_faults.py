@@ -174,7 +174,11 @@ async def test_the_newest_model_wins_at_the_sender(broker: EmbeddedBroker) -> No
 async def test_a_slow_reader_pulls_the_newest_and_is_never_torn(
     broker: EmbeddedBroker, proxy: Forwarder
 ) -> None:
-    """400 KB models 50 times a second, through a link of 8 MB/s."""
+    """400 KB models 50 times a second, through a link of 8 MB/s.
+
+    Some brokers (aedes) hold the sender back instead: then nobody is behind, and nothing to pull.
+    """
+    ours = isinstance(broker, EmbeddedBroker)
     async with two(broker.url, proxy.url) as (a, b, life):
         proxy.bytes_per_s = 8e6
         stop = asyncio.Event()
@@ -190,7 +194,7 @@ async def test_a_slow_reader_pulls_the_newest_and_is_never_torn(
         publishing = asyncio.create_task(publish())
         assert b._inbox is not None
         reader = b._inbox.readers[A]
-        while reader.pulls < 3:
+        while reader.pulls < 3 and (ours or a.traffic.superseded < 100):
             await model_of_version(b, 1)
         stop.set()
         last = await publishing
