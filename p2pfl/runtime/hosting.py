@@ -10,8 +10,8 @@ import json
 import logging
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -141,7 +141,12 @@ async def hosted_run(
             tls_key=key,
         )
         try:
-            async with broker, _published(served) as observer, asyncio.TaskGroup() as group:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(broker)
+                # Not before: what cannot be served is nothing to go on with.
+                await asyncio.to_thread(_remember, home, now)
+                observer = await stack.enter_async_context(_published(served))
+                group = await stack.enter_async_context(asyncio.TaskGroup())
                 attendance = _Attendance()
                 tasks = [
                     group.create_task(attendance.follow(observer, served.manifest)),
@@ -158,14 +163,16 @@ async def hosted_run(
             while isinstance(fault, BaseExceptionGroup):
                 fault = fault.exceptions[0]
             raise fault from None
+        finally:
+            _never_began(home)
         await asyncio.to_thread(_forget, home)
 
 
 def _served(
     experiment: Experiment, hosted: HostedRun, home: Path, names: list[str]
 ) -> tuple[Served, Path]:
-    """The run as it is joined, and the broker's key; both are written down."""
-    certificate, key = _kept(home, hosted, names)
+    """The run as it is joined, and the broker's key."""
+    certificate, key = _certified(home, names)
     der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
     invitation = Invitation(
         host=hosted.host,
@@ -210,22 +217,39 @@ def _held(home: Path) -> Held:
         ) from None
 
 
-def _kept(home: Path, hosted: HostedRun, names: list[str]) -> tuple[Path, Path]:
-    """Write down what the run needs to come back; its certificate and key."""
+def _certified(home: Path, names: list[str]) -> tuple[Path, Path]:
+    """The run's certificate and key, which are made once: the token pins them."""
     certificate, key = home / "broker.pem", home / "broker.key"
-    try:
-        if not (certificate.is_file() and key.is_file()):
+    if not (certificate.is_file() and key.is_file()):
+        with _writable(home):
             certificate, key, _ = make_certificate(home, names)
+    return certificate, key
+
+
+def _remember(home: Path, hosted: HostedRun) -> None:
+    """Write down what the run needs to come back."""
+    with _writable(home):
         fresh = home / f"{_STATE}.part"
         fresh.touch(mode=0o600)
         fresh.chmod(0o600)
         fresh.write_text(json.dumps(asdict(hosted), indent=1), encoding="utf-8")
         fresh.replace(home / _STATE)
+
+
+@contextmanager
+def _writable(home: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as problem:
         raise ConfigError(
             f"--folder {home.parent}: cannot be written: {problem.strerror}; give another"
         ) from None
-    return certificate, key
+
+
+def _never_began(home: Path) -> None:
+    """A run that nobody was told of, and that cannot be gone on with, leaves nothing behind."""
+    if not (home / _STATE).is_file() and not (home / CHECKPOINTS).exists():
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _forget(home: Path) -> None:

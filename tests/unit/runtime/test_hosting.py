@@ -14,8 +14,9 @@ from p2pfl.results.held import Held
 from p2pfl.runtime.hosting import (
     HostedRun,
     _Attendance,
+    _certified,
     _forget,
-    _kept,
+    _remember,
     find_hosted,
     hosted_run,
     new_hosted,
@@ -38,8 +39,13 @@ def experiment(**training: object) -> Experiment:
 def kept(folder: Path, one: Experiment) -> HostedRun:
     made = new_hosted(one, host="first.example", bind="127.0.0.1", port=0, engine="nats")
     made = replace(made, schema="abc")
-    _kept(folder / made.run, made, ["first.example"])
+    _certified(folder / made.run, ["first.example"])
+    _remember(folder / made.run, made)
     return made
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
 
 
 def test_a_run_that_was_broken_off_is_found_by_its_experiment(tmp_path: Path) -> None:
@@ -51,7 +57,7 @@ def test_a_run_that_was_broken_off_is_found_by_its_experiment(tmp_path: Path) ->
     assert find_hosted(tmp_path, other.digest) is None
     assert (tmp_path / newer.run / "run.json").stat().st_mode & 0o077 == 0
     pem = (tmp_path / newer.run / "broker.pem").read_bytes()
-    _kept(tmp_path / newer.run, newer, ["first.example"])
+    _certified(tmp_path / newer.run, ["first.example"])
     assert (tmp_path / newer.run / "broker.pem").read_bytes() == pem, "the token pins it"
 
 
@@ -72,7 +78,7 @@ def test_a_run_that_is_over_leaves_its_checkpoints_and_no_secrets(tmp_path: Path
     (home / "broker" / "nats.conf").write_text("secret")
     _forget(home)
     assert find_hosted(tmp_path, one.digest) is None
-    assert sorted(file.name for file in home.iterdir()) == ["broker.pem", "checkpoints"]
+    assert names_in(home) == ["broker.pem", "checkpoints"]
 
 
 async def test_two_processes_do_not_serve_one_run_and_other_data_do_not_go_on_with_it(
@@ -100,6 +106,20 @@ async def test_two_processes_do_not_serve_one_run_and_other_data_do_not_go_on_wi
             one, made, folder=tmp_path / "file", names=["x"], schema="abc", waiting=print
         ):
             raise AssertionError
+
+
+async def test_a_run_that_could_not_be_served_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    one = experiment()
+    made = new_hosted(one, host="first.example", bind="127.0.0.1", port=99_999, engine="nats")
+    was = kept(tmp_path, one)
+    for wrong in (made, replace(was, port=99_999)):
+        with pytest.raises(ConfigError, match="port 99999"):
+            async with hosted_run(
+                one, wrong, folder=tmp_path, names=["x"], schema="abc", waiting=print
+            ):
+                raise AssertionError
+    assert find_hosted(tmp_path, one.digest) == was
+    assert names_in(tmp_path) == [was.run]
 
 
 def test_what_is_held_is_free_again_when_it_is_let_go(tmp_path: Path) -> None:
