@@ -116,10 +116,15 @@ def check_shared(arguments: argparse.Namespace, experiment: "Experiment") -> Non
 def _hosted(arguments: argparse.Namespace, experiment: "Experiment") -> "HostedRun":
     """The run that was broken off in this folder, or a new one, as the command line says."""
     from p2pfl.runtime.hosting import find_hosted, new_hosted
+    from p2pfl.runtime.run_clock import is_over
     from p2pfl.transport.invitation import host_of, own_addresses
 
     host = host_of(arguments.host) if arguments.host else None
     found = None if arguments.new else find_hosted(arguments.folder, experiment.digest)
+    if found is not None and is_over(found.began_unix_s, experiment.config.stop.time_s):
+        text = f"The time of run {found.run}, which was broken off here, is over: a new one begins."
+        say("note", text, message=text, run=found.run)
+        found = None
     if found is None:
         return new_hosted(
             experiment,
@@ -163,7 +168,7 @@ async def _serve(
             experiment,
             served.manifest,
             served.near,
-            party,
+            replace(party, since_s=served.clock.since_s, began=served.clock.begin),
             ca_file=served.certificate,
             found=partial(_told, parties=arguments.parties),
         )

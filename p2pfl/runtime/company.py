@@ -21,3 +21,5 @@ class Company:
     """After so long it starts, whoever is there; None: it waits."""
     joined: Callable[[], object] = _say_nothing
     """Called once the node has its place in the run."""
+    began: Callable[[], object] = _say_nothing
+    """Called when it starts."""

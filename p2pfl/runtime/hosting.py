@@ -22,6 +22,7 @@ from p2pfl.errors import ConfigError, TransportError
 from p2pfl.experiment import Experiment
 from p2pfl.messages import Presence, PresenceState
 from p2pfl.results.held import Held
+from p2pfl.runtime.run_clock import RunClock
 from p2pfl.transport.broker import EmbeddedBroker, Engine, free_port
 from p2pfl.transport.invitation import USER, Invitation, make_certificate, new_password
 from p2pfl.transport.manifest import Manifest
@@ -37,6 +38,7 @@ _STATE: Final = "run.json"
 _FAILURES_MAX: Final = 3
 """A broker that ends so often within a short time is not started again."""
 _SHORT_S: Final = 30.0
+_AGAIN_S: Final = 1.0
 _NEAR: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call instead.
 
 _log: Final = logging.getLogger("p2pfl.runtime")
@@ -56,6 +58,8 @@ class HostedRun:
     port: int
     engine: Engine
     password: str
+    began_unix_s: float | None = None
+    """When this machine's node first started; None: it has not. The limit counts from then."""
 
 
 def find_hosted(folder: Path, digest: str) -> HostedRun | None:
@@ -99,6 +103,8 @@ class Served:
     """For this machine itself, which may not reach itself by the name that others use."""
     manifest: Manifest
     certificate: Path
+    clock: RunClock
+    """To be told when this machine's node starts."""
 
 
 @asynccontextmanager
@@ -113,9 +119,10 @@ async def hosted_run(
 ) -> AsyncIterator[Served]:
     """A broker that other machines reach, with the experiment's run in it.
 
-    At the end the broker stops when the others are done, too, and the run is over. `waiting` is
-    told how many are still there. Broken off, the run can be found again. A broker that ends by
-    itself is started again. `names`: of this machine, for the certificate.
+    When the time of the run is over, all are told, late ones too. At the end the broker stops when
+    the others are done, and the run is over. `waiting` is told how many are still there. Broken
+    off, the run can be found again. A broker that ends by itself is started again. `names`: of
+    this machine, for the certificate.
 
     Raises:
         ConfigError: the folder cannot be written, another process serves the run from there, or
@@ -151,6 +158,7 @@ async def hosted_run(
                 tasks = [
                     group.create_task(attendance.follow(observer, served.manifest)),
                     group.create_task(_keep_up(broker)),
+                    group.create_task(_keep_time(served, home, now)),
                 ]
                 try:
                     yield served
@@ -190,21 +198,51 @@ def _served(
         experiment=config_to_toml(experiment.config),
     )
     near = replace(invitation, host=_NEAR.get(hosted.bind, hosted.bind))
-    served = Served(invitation=invitation, near=near, manifest=manifest, certificate=certificate)
+    served = Served(
+        invitation=invitation,
+        near=near,
+        manifest=manifest,
+        certificate=certificate,
+        clock=RunClock(hosted.began_unix_s, time_s=experiment.config.stop.time_s),
+    )
     return served, key
 
 
 @asynccontextmanager
 async def _published(served: Served) -> "AsyncIterator[Observer]":
     """An observer of the run, which is described at its broker."""
+    async with _observer(served) as observer:
+        await observer.publish_manifest(served.manifest)
+        yield observer
+
+
+def _observer(served: Served) -> "Observer":
     from p2pfl.transport.mqtt import Observer
 
     near = served.near
-    async with Observer(
-        near.url, password=near.password, ca_file=served.certificate, pinned=True
-    ) as observer:
-        await observer.publish_manifest(served.manifest)
-        yield observer
+    return Observer(near.url, password=near.password, ca_file=served.certificate, pinned=True)
+
+
+async def _keep_time(served: Served, home: Path, hosted: HostedRun) -> None:
+    """Write down when the run began, and say `end` when its time is over."""
+    clock = served.clock
+    await clock.begun()
+    try:
+        now = replace(hosted, began_unix_s=clock.began_unix_s)
+        await asyncio.to_thread(_remember, home, now)
+    except ConfigError as problem:
+        _log.warning("when the run began is not kept: %s", problem)
+    await clock.over()
+    while True:
+        try:
+            async with _observer(served) as observer:
+                await observer.control(hosted.run, "end", "time")
+                await observer.describe_run(served.manifest.with_state("ended"))
+        except TransportError as problem:  # The broker is being started again.
+            _log.warning("the end of the run could not be said yet: %s", problem)
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _held(home: Path) -> Held:

@@ -176,6 +176,7 @@ class Life:
             rejoining = rejoining or (go is None and self._came_late())
             now = _now()
             self._began_s = now if since_s is None else since_s
+            self._company.began()
             if not self._over.is_set():
                 saved = None if self._keeper is None else self._keeper.saved
                 await self._happen(Started(self._incarnation, rejoining, saved))

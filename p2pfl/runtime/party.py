@@ -32,6 +32,10 @@ ABSENT_LINGER_S: Final = 5.0
 """A party stays so long after its own end, so that its neighbours still mix its last model."""
 
 
+def _say_nothing() -> None:
+    """Nobody is to be told."""
+
+
 def _as_it_says(said: RuntimeConfig) -> RuntimeConfig:
     return said
 
@@ -54,6 +58,10 @@ class Party:
     """Start when so many neighbours are there; None: all, or after half a minute."""
     health: Health | None = None
     """Told how the node is."""
+    since_s: float | None = None
+    """When the run began, on the event loop's clock; None: when this node starts."""
+    began: Callable[[], object] = _say_nothing
+    """Called when its node starts."""
     runtime: Callable[[RuntimeConfig], RuntimeConfig] = _as_it_says
     """How it computes, from what the run says of that."""
 
@@ -239,6 +247,7 @@ async def _live(
             node,
             transport,
             trainer=trainer,
+            since_s=party.since_s,
             linger_s=ABSENT_LINGER_S,
             tell=party.tell,
             checkpoints=party.checkpoints,
@@ -247,5 +256,6 @@ async def _live(
                 least=party.least,
                 wait_s=START_WAIT_S if party.least is None else None,
                 joined=joined,
+                began=party.began,
             ),
         )

@@ -190,6 +190,27 @@ async def test_a_run_goes_on_when_its_broker_or_its_first_machine_is_killed_and_
         assert (await rest(process))[0] == 143
 
 
+async def test_the_limit_of_a_run_counts_from_its_beginning_whoever_comes_late_or_back(
+    commands: Commands,
+) -> None:
+    """Else who comes late learns alone in the end, and forgets what only the others have seen."""
+    text = TEXT.replace(TIME, "time_s = 20.0").replace("every_s = 2.0", "every_s = 1.0")
+    text += "checkpoint = { every_s = 0.5 }\n"
+    first, line = await up(commands, text, "--parties", "1")
+    await said(first, "3.0 s  training")
+    second = await commands.start("second", "join", line)
+    await said(second, "training")
+    first.kill()
+    await first.wait()
+    again = await commands.start("first", "up", "party.toml")
+    for process, name in ((again, "n0"), (second, "n1")):
+        code, words = await rest(process)
+        assert code == 0, words
+        lived_s = float(words.partition(f"{name} finished after ")[2].partition(" s")[0])
+        # The first one's counts from the beginning of the run, the late one's from its own.
+        assert lived_s >= 20.0 if name == "n0" else lived_s < 18.0, words
+
+
 async def test_another_run_begins_from_nothing_where_one_is_over(commands: Commands) -> None:
     text = TEXT.replace(TIME, "steps = 100")
     first, line = await up(commands, text, "--parties", "1")
