@@ -7,7 +7,7 @@ from typing import Final
 START_WAIT_S: Final = 30.0
 
 
-def _say_nothing() -> None:
+def say_nothing() -> None:
     """Nobody is to be told."""
 
 
@@ -19,7 +19,7 @@ class Company:
     """So many neighbours are enough; None: all."""
     wait_s: float | None = START_WAIT_S
     """After so long it starts, whoever is there; None: it waits."""
-    joined: Callable[[], object] = _say_nothing
+    joined: Callable[[], object] = say_nothing
     """Called once the node has its place in the run."""
-    began: Callable[[], object] = _say_nothing
+    began: Callable[[], object] = say_nothing
     """Called when it starts."""

@@ -19,7 +19,7 @@ from p2pfl.errors import ConfigError, PlaceTakenError, RefusedError
 from p2pfl.experiment import Experiment
 from p2pfl.own_data import OwnData
 from p2pfl.results.checkpoint import checkpoint_file
-from p2pfl.runtime.company import START_WAIT_S, Company
+from p2pfl.runtime.company import START_WAIT_S, Company, say_nothing
 from p2pfl.runtime.health import Health
 from p2pfl.runtime.life import NodeOutcome, Tell
 from p2pfl.runtime.memory import keep_freed_memory
@@ -30,10 +30,6 @@ from p2pfl.types import NodeId
 
 ABSENT_LINGER_S: Final = 5.0
 """A party stays so long after its own end, so that its neighbours still mix its last model."""
-
-
-def _say_nothing() -> None:
-    """Nobody is to be told."""
 
 
 def _as_it_says(said: RuntimeConfig) -> RuntimeConfig:
@@ -60,7 +56,7 @@ class Party:
     """Told how the node is."""
     since_s: float | None = None
     """When the run began, on the event loop's clock; None: when this node starts."""
-    began: Callable[[], object] = _say_nothing
+    began: Callable[[], object] = say_nothing
     """Called when its node starts."""
     runtime: Callable[[RuntimeConfig], RuntimeConfig] = _as_it_says
     """How it computes, from what the run says of that."""

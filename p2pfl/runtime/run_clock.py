@@ -27,7 +27,9 @@ class RunClock:
         """When the run began on the event loop's clock; None: it has not."""
         if self.began_unix_s is None:
             return None
-        return asyncio.get_running_loop().time() - (time.time() - self.began_unix_s)
+        # Not before now, though somebody has set the clock back.
+        elapsed_s = max(0.0, time.time() - self.began_unix_s)
+        return asyncio.get_running_loop().time() - elapsed_s
 
     def begin(self) -> None:
         """The run begins now, unless it has begun before."""

@@ -1,14 +1,13 @@
 """What models cost on their way from vector to vector, next to what nothing could do without.
 
-bench_wire.py [--quick]. Three tables: frames of 25 million numbers next to one copy and one
-checksum of as many; a mix with four neighbours of as many next to the memory's own bandwidth; and
-nodes of degree 4 on one broker that publish models of 1 MB as fast as they go, next to bare clients
-of the same library that send the same packets over the same kind of broker.
+bench_wire.py [--quick]. Four tables: frames of 25 million numbers next to one copy and one
+checksum of as many; a mix with four neighbours of as many next to the memory's own bandwidth; nodes
+of degree 4 on one broker that publish models of 1 MB as fast as they go, next to bare clients of
+the same library that send the same packets over the same kind of broker; and `p2pfl --help`.
 """
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,8 @@ from typing import Final
 import aiomqtt
 import numpy as np
 import xxhash
-from apart import measure_apart, this_script
+from apart import FailedError, measure_apart, this_script
+from bench_round import AT_ONCE
 from results import Column, Table, conditions, keep
 
 import p2pfl
@@ -41,7 +41,6 @@ SMALL: Final = 250_000
 DEGREE: Final = 4
 REPEATS: Final = 9
 LIFE: Final = Incarnation(1, 1)
-AT_ONCE: Final = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 Work = Callable[[], object]
 
 
@@ -55,10 +54,9 @@ def median_ms(work: Work, repeats: int) -> float:
     return 1e3 * median(times_s[1:])
 
 
-def model(vector: Vector, *, node: str = "n0", run: str = "wire", version: int = 1) -> ModelMessage:
+def model(vector: Vector) -> ModelMessage:
     """A model as a node publishes it."""
-    numbers = (version, version, version, monotonic(), 0.5)
-    return ModelMessage(Header(run, "abc", NodeId(node), LIFE, *numbers), vector)
+    return ModelMessage(Header("wire", "abc", NodeId("n0"), LIFE, 1, 1, 1, monotonic()), vector)
 
 
 # ------------------------------------------------------------ frames
@@ -300,15 +298,19 @@ def broker_table(engines: tuple[Engine, ...], seconds: float) -> Table:
     )
     table.open()
     for engine in engines:
-        row = {
-            key: apart(engine, seconds, who, kept=kept)
-            for key, who, kept in (
-                ("bare", "clients", False),
-                ("bare_kept", "clients", True),
-                ("nodes_given", "nodes", False),
-                ("nodes", "nodes", True),
-            )
-        }
+        try:
+            row = {
+                key: apart(engine, seconds, who, kept=kept)
+                for key, who, kept in (
+                    ("bare", "clients", False),
+                    ("bare_kept", "clients", True),
+                    ("nodes_given", "nodes", False),
+                    ("nodes", "nodes", True),
+                )
+            }
+        except FailedError as problem:
+            table.note(f"{engine}: {problem}.")
+            continue
         table.add({"title": engine, **row, "share": 100 * row["nodes"] / row["bare"]})
     return table
 

@@ -41,6 +41,13 @@ async def test_a_run_begins_once_whatever_comes_back() -> None:
     assert await ended(clock, 5.0)
 
 
+async def test_a_clock_that_was_set_back_makes_no_run_longer_than_its_limit() -> None:
+    clock = RunClock(time.time() + 3600.0, time_s=0.1)
+    assert clock.since_s is not None
+    assert clock.since_s <= asyncio.get_running_loop().time()
+    assert await ended(clock, 5.0)
+
+
 def test_a_run_is_over_when_its_time_is() -> None:
     now = time.time()
     assert is_over(now - 10.0, 9.0)
